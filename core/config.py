@@ -1,0 +1,159 @@
+"""TrainConfig: every hyper-parameter once, with its default, its bounds and its reason.
+
+The command line (`train.py`) and the dashboard's form are both made from these fields, and a run
+folder keeps them as `config.json`.
+"""
+
+import dataclasses
+import types
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_type_hints
+
+from core.backbones import BACKBONES, HEAD
+from core.errors import ConfigError
+
+BACKBONE_CUTS = {name: backbone.cuts for name, backbone in BACKBONES.items()}
+DATASETS = ("ham10000", "synthetic")
+
+
+def _setting(default: Any, reason: str, group: str, **bounds: Any) -> Any:
+    """A field with its reason, its group in forms and help, and its bounds (`low`, `high`, `choices`)."""
+    return field(default=default, metadata={"reason": reason, "group": group, **bounds})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training was asked to do. The defaults are the tutorial's recipe.
+
+    Raises:
+        ConfigError: a value has the wrong type or lies out of its bounds.
+    """
+
+    dataset: str = _setting(
+        "ham10000", "The images to learn from: a HAM10000-shaped folder, or drawn ones.", "Data", choices=DATASETS
+    )
+    data_dir: str | None = _setting(
+        None, "Folder of the data set. Without it: the variable DERMLENS_DATA, then Kaggle's copy.", "Data"
+    )
+    skip_damaged: bool = _setting(
+        False, "Leave out images that are missing or cannot be read, instead of stopping.", "Data"
+    )
+    seed: int = _setting(
+        7, "Same seed and settings, same split and same result on a CPU.", "Data", low=0, high=2**31 - 1
+    )
+
+    backbone: str = _setting(
+        "efficientnetb0", "The ImageNet network that sees the image.", "Network", choices=tuple(BACKBONES)
+    )
+    weights: str = _setting(
+        "imagenet",
+        "'imagenet', 'none' (start from noise: for tests), or the path of a local weights file.",
+        "Network",
+    )
+    train_from: str = _setting(
+        HEAD,
+        "Where the network is cut: all below stays frozen and is computed once, all above is trained. "
+        "'head' (the classifier alone), the name of a block, or 'all'.",
+        "Network",
+    )
+    hidden_units: int = _setting(
+        0, "Units of a hidden layer in the head; 0 puts the seven logits straight on the features.", "Network",
+        low=0, high=4096,
+    )  # fmt: skip
+    dropout: float = _setting(
+        0.2, "Share of the head's inputs dropped in training; guards against learning by heart.", "Network",
+        low=0.0, high=0.9,
+    )  # fmt: skip
+
+    views: int = _setting(
+        4,
+        "Views of each training image: the image itself and this number less one augmented ones, drawn "
+        "once. With --train-from all, 2 or more means a fresh view each epoch.",
+        "Augmentation",
+        low=1,
+        high=32,
+    )
+    rotation: float = _setting(20.0, "Largest rotation in degrees.", "Augmentation", low=0.0, high=180.0)
+    shift: float = _setting(0.2, "Largest shift, as a share of the side.", "Augmentation", low=0.0, high=0.5)
+    zoom: float = _setting(0.2, "Largest zoom in or out, as a share.", "Augmentation", low=0.0, high=0.5)
+    flips: bool = _setting(True, "Mirror left-right and up-down: a lesion has no upper side.", "Augmentation")
+
+    learning_rate: float = _setting(0.001, "Adam's step size.", "Optimisation", low=1e-7, high=1.0)
+    batch_size: int = _setting(32, "Images in one step.", "Optimisation", low=1, high=1024)
+    epochs: int = _setting(20, "At most this many passes over the training images.", "Optimisation", low=1, high=500)
+    early_stopping_patience: int = _setting(
+        5, "Stop after so many epochs without a better validation balanced accuracy.", "Optimisation", low=1, high=500
+    )
+    reduce_lr_patience: int = _setting(
+        3, "Cut the learning rate after so many epochs without a lower validation loss.", "Optimisation",
+        low=1, high=500,
+    )  # fmt: skip
+    reduce_lr_factor: float = _setting(
+        0.2, "What the learning rate is multiplied by when it is cut.", "Optimisation", low=0.01, high=0.99
+    )
+    class_weights: bool = _setting(
+        True, "Weigh each image by how rare its diagnosis is, so that nevi do not drown the rest.", "Optimisation"
+    )
+
+    cache_gb: float = _setting(
+        20.0, "Disk for trunk outputs, in GB; the oldest go first.", "Machine", low=0.1, high=10000.0
+    )
+
+    def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            value = _as_type(setting.name, value, hints[setting.name])
+            _check_bounds(setting, value)
+            object.__setattr__(self, setting.name, value)
+        cuts = BACKBONE_CUTS[self.backbone]
+        if self.train_from not in cuts:
+            raise ConfigError(
+                f"train_from must be one of {', '.join(cuts)} for {self.backbone}. Received: {self.train_from!r}."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as a dictionary that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """The settings of a dictionary; what it leaves out takes its default.
+
+        Raises:
+            ConfigError: a name is unknown, or a value is refused.
+        """
+        known = {setting.name for setting in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ConfigError(f"A setting must be one of {sorted(known)}. Received: {unknown}.")
+        return cls(**values)
+
+
+def plain_type(hint: Any) -> type:
+    """The type of a field without its `None`: `str | None` gives `str`."""
+    if isinstance(hint, types.UnionType):
+        return next(part for part in get_args(hint) if part is not type(None))
+    return hint
+
+
+def _as_type(name: str, value: Any, hint: Any) -> Any:
+    if value is None and isinstance(hint, types.UnionType):
+        return None
+    wanted = plain_type(hint)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
+        raise ConfigError(f"{name} must be of type {wanted.__name__}. Received: {value!r}.")
+    return value
+
+
+def _check_bounds(setting: dataclasses.Field, value: Any) -> None:
+    bounds = setting.metadata
+    if "choices" in bounds and value not in bounds["choices"]:
+        raise ConfigError(f"{setting.name} must be one of {list(bounds['choices'])}. Received: {value!r}.")
+    # written so that "not a number" is refused too
+    if "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
+        raise ConfigError(
+            f"{setting.name} must lie between {bounds['low']} and {bounds['high']}. Received: {value!r}."
+        )

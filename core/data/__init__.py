@@ -1,0 +1,1 @@
+"""Images and tables: where pixels and labels enter."""

@@ -1,0 +1,133 @@
+"""Split by lesion: images of one lesion never stand on both sides.
+
+Four parts: training; validation, which stops it early; calibration, which sets temperature and thresholds;
+test, which is looked at once. Stratified by diagnosis, the same on every machine for the same seed.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.diagnoses import CODES
+from core.errors import DatasetError, SplitLeakError
+
+SHARES = {"train": 0.65, "validation": 0.10, "calibration": 0.10, "test": 0.15}
+PARTS = tuple(SHARES)
+HELD_OUT = PARTS[1:]
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """What an image-level split of the same size would have leaked, in expectation.
+
+    Attributes:
+        code: a diagnosis, or "all".
+        n: its images.
+        leaked: the share of held-out images that would have had a sibling in training, 0 to 1.
+    """
+
+    code: str
+    n: int
+    leaked: float
+
+
+def split_by_lesion(images: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Give every image its part.
+
+    Lesions of each diagnosis are dealt in an order set by a hash of seed and lesion, each to the part that
+    is owed most images.
+
+    Args:
+        images: image_id, lesion_id, dx.
+        seed: another seed, another split.
+
+    Returns:
+        image_id, lesion_id, dx, split; in the order of `images`.
+
+    Raises:
+        DatasetError: too few lesions for four parts.
+    """
+    part_of: dict[str, str] = {}
+    sizes = images.groupby("lesion_id").size()
+    diagnosis_of = images.groupby("lesion_id")["dx"].first()
+    owed = dict.fromkeys(PARTS, 0.0)  # what rounding leaves over goes on to the next diagnosis
+    for code in CODES:
+        lesions = sorted(diagnosis_of.index[diagnosis_of == code], key=lambda lesion: _rank(seed, lesion))
+        total = int(sizes[lesions].sum()) if lesions else 0
+        for part in PARTS:
+            owed[part] += SHARES[part] * total
+        for lesion in lesions:
+            part = max(PARTS, key=owed.__getitem__)
+            part_of[lesion] = part
+            owed[part] -= int(sizes[lesion])
+    splits = images[["image_id", "lesion_id", "dx"]].assign(split=images["lesion_id"].map(part_of))
+    empty = [part for part in PARTS if not (splits["split"] == part).any()]
+    if empty:
+        raise DatasetError(
+            f"Each of {', '.join(PARTS)} needs at least one lesion. Received: {len(part_of)} lesions, which leave "
+            f"{', '.join(empty)} empty. Use a larger data set."
+        )
+    check_no_leak(splits)
+    return splits.reset_index(drop=True)
+
+
+def check_no_leak(splits: pd.DataFrame) -> None:
+    """Refuse a split in which a lesion stands in two parts.
+
+    Raises:
+        SplitLeakError: names up to five such lesions and their total.
+    """
+    parts = splits.groupby("lesion_id")["split"].nunique()
+    leaking = parts.index[parts > 1].tolist()
+    if leaking:
+        raise SplitLeakError(
+            f"All images of a lesion belong to one part of the split. Received: {len(leaking)} lesions in several, "
+            f"such as {', '.join(leaking[:5])}. Split again by lesion_id."
+        )
+
+
+def leakage_report(images: pd.DataFrame, train_share: float = SHARES["train"]) -> list[Leakage]:
+    """What a split that ignores lesions would have leaked, for each diagnosis and for all.
+
+    An image of a lesion with k images has a sibling in training with probability 1 - (1 - share)^(k - 1).
+
+    Args:
+        images: lesion_id, dx.
+        train_share: share of the images in training, 0 to 1.
+    """
+    siblings = images.groupby("lesion_id")["lesion_id"].transform("size") - 1
+    leaked = 1.0 - (1.0 - train_share) ** siblings
+    report = [Leakage("all", len(images), float(leaked.mean()))]
+    for code in CODES:
+        rows = images["dx"] == code
+        if rows.any():
+            report.append(Leakage(code, int(rows.sum()), float(leaked[rows].mean())))
+    return report
+
+
+def class_weights(codes: pd.Series) -> np.ndarray:
+    """Weights that make every diagnosis count the same: total / (diagnoses present * images of this one).
+
+    Args:
+        codes: the diagnosis of each training image.
+
+    Returns:
+        (7,) float32; 1 for a diagnosis without images.
+    """
+    counts = np.array([(codes == code).sum() for code in CODES], dtype=float)
+    present = counts > 0
+    weights = np.ones(len(CODES))
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights.astype(np.float32)
+
+
+def split_fingerprint(splits: pd.DataFrame) -> str:
+    """A hash of who stands where."""
+    rows = splits.sort_values("image_id")[["image_id", "split"]]
+    return hashlib.sha256(rows.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+
+
+def _rank(seed: int, lesion: str) -> str:
+    return hashlib.sha256(f"{seed}:{lesion}".encode()).hexdigest()

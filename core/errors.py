@@ -1,0 +1,63 @@
+"""The tree of exceptions. Every message states the rule, then what arrived, then what to do.
+
+    DermLensError
+    ├── ConfigError           a hyper-parameter out of bounds, or an unknown name
+    ├── DatasetError          a data set that cannot be found or used
+    │   └── SplitLeakError    a lesion stands on both sides of a split
+    ├── ImageError            bytes that are no readable image
+    ├── WeightsError          pretrained weights that cannot be had
+    ├── RunError              a run folder that cannot be used
+    │   ├── RunNotFoundError  no such run
+    │   ├── RunSchemaError    written by another version of DermLens
+    │   └── RunBusyError      another process is writing it, or a training is already under way
+    ├── TrainingStopped       somebody asked the training to stop
+    └── ServerError           a port in use, a server that does not come up
+"""
+
+
+class DermLensError(Exception):
+    """Base of every error that DermLens raises on purpose; its text is fit to be shown to a user."""
+
+
+class ConfigError(DermLensError):
+    """A hyper-parameter is out of bounds, or a name is unknown."""
+
+
+class DatasetError(DermLensError):
+    """A data set cannot be found, read or used as it is."""
+
+
+class SplitLeakError(DatasetError):
+    """Images of one lesion stand in more than one part of a split."""
+
+
+class ImageError(DermLensError):
+    """The bytes that arrived cannot be read as one image within the size limits."""
+
+
+class WeightsError(DermLensError):
+    """Pretrained weights cannot be found, fetched or fitted to the backbone."""
+
+
+class RunError(DermLensError):
+    """A run folder cannot be used for what was asked."""
+
+
+class RunNotFoundError(RunError):
+    """There is no run of that name."""
+
+
+class RunSchemaError(RunError):
+    """The run was written by a version of DermLens whose files this one does not know."""
+
+
+class RunBusyError(RunError):
+    """Another process is writing the run, or a training is already under way."""
+
+
+class TrainingStopped(DermLensError):
+    """Somebody asked the training to stop; what it had is kept."""
+
+
+class ServerError(DermLensError):
+    """A server cannot start: its port is in use, or it does not answer."""

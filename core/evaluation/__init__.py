@@ -1,0 +1,1 @@
+"""Figures and how far they can be trusted; numpy and scikit-learn alone."""

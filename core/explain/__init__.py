@@ -1,0 +1,1 @@
+"""Heatmaps: what an answer rests on."""

@@ -1,0 +1,294 @@
+"""train(run): from a configuration in a run folder to a finished run. Writes only through Run."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from core.config import TrainConfig
+from core.data.ham10000 import Dataset, find_dataset, load_dataset
+from core.data.loading import PixelSource
+from core.data.splits import (
+    HELD_OUT,
+    PARTS,
+    check_no_leak,
+    class_weights,
+    leakage_report,
+    split_by_lesion,
+    split_fingerprint,
+)
+from core.diagnoses import CODES
+from core.errors import DatasetError, RunError
+from core.evaluation.calibration import calibrated, fit_temperature
+from core.evaluation.metrics import evaluate
+from core.models.backbones import PIXEL_RANGE
+from core.models.classifier import Classifier, build_classifier, load_model, logits_and_heatmaps
+from core.models.fitting import Examples, all_logits, compiled_logits, fit
+from core.models.trunk_cache import TrunkCache
+from core.places import PROJECT
+from core.runs.progress import Progress
+from core.runs.run import (
+    CALIBRATION,
+    CHECKPOINT,
+    MANIFEST,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    SCHEMA_VERSION,
+    SPLITS,
+    Run,
+    promote,
+    served_run,
+)
+
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python", "pillow")
+SCALE_IMAGES = 64  # heatmaps are scaled by what these calibration images show
+JOINED_TOLERANCE = 1e-4  # largest difference between trunk-then-top and the model that was saved, in logits
+
+
+def train(run: Run) -> None:
+    """Do what the run's configuration asks for, from wherever an earlier process stopped.
+
+    Raises:
+        DermLensError: the data, the weights or the disk do not allow it; the status says so too.
+        TrainingStopped: somebody asked it to stop.
+    """
+    with run.writing():
+        config = run.config()
+        progress = Progress(run, config.epochs)
+        with progress.telling():
+            _train(run, config, progress)
+        (run.folder / CHECKPOINT).unlink(missing_ok=True)
+        if served_run(run.folder.parent) is None:
+            promote(run)  # the first run is served at once
+
+
+def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
+    started = time.monotonic()
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+
+    progress.phase("data", "Reading the data set and opening every image.")
+    dataset = load_dataset(find_dataset(config), config.skip_damaged)
+    for problem, names in dataset.left_out.items():
+        print(f"[data] left out {len(names)} {problem}", flush=True)
+    splits = _split(run, config, dataset)
+    labels = splits["dx"].map(CODES.index).to_numpy()
+
+    progress.phase("trunk", f"Building {config.backbone}, trained from {config.train_from}.")
+    classifier = build_classifier(config)
+    _write_manifest(run, config, dataset, splits, classifier)
+    sources = _inputs(classifier, config, dataset, splits, progress)
+
+    progress.phase("training", "Training.")
+    rows = {part: np.flatnonzero(splits["split"] == part) for part in PARTS}
+    fit(
+        run,
+        progress,
+        config,
+        classifier.top,
+        Examples(sources.train, labels[rows["train"]], sources.train_views),
+        Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
+        class_weights(splits["dx"][rows["train"]]) if config.class_weights else np.ones(len(CODES), np.float32),
+    )
+
+    progress.phase("evaluation", "Predicting every image and computing the figures.")
+    logits = all_logits(compiled_logits(classifier.top), sources.plain, np.arange(len(splits)))
+    _save_model(run, classifier)
+    _finish(run, config, dataset, splits, labels, logits, classifier)
+    manifest = run.manifest()
+    manifest["seconds"] = round(time.monotonic() - started, 1)
+    run.write_json(MANIFEST, manifest)
+
+
+# ---- data --------------------------------------------------------------------------------------
+
+
+def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
+    """The split in the run folder; made now if this is the run's first process."""
+    splits = run.splits()
+    if splits.empty:
+        splits = split_by_lesion(dataset.images, config.seed)
+        run.write_csv(SPLITS, splits)
+    check_no_leak(splits)
+    before = run.manifest().get("data", {}).get("fingerprint")
+    if splits["image_id"].tolist() != dataset.images["image_id"].tolist() or before not in (
+        None,
+        dataset.fingerprint(),
+    ):
+        raise DatasetError(
+            f"A run goes on with the data it began with. Received: {dataset.folder}, which has changed since. "
+            "Bring the data back, or start a new run."
+        )
+    return splits
+
+
+class _Inputs:
+    """What the trained part reads: trunk outputs from disk, or pixels as they come.
+
+    Attributes:
+        plain: rows of the whole table, first view.
+        train: rows of the training part, any view.
+        train_views: how many views there are of each; None for a fresh one each epoch.
+    """
+
+    def __init__(self, plain: Any, train: Any, train_views: int | None) -> None:
+        self.plain, self.train, self.train_views = plain, train, train_views
+
+
+def _inputs(
+    classifier: Classifier, config: TrainConfig, dataset: Dataset, splits: pd.DataFrame, progress: Progress
+) -> _Inputs:
+    train_rows = np.flatnonzero(splits["split"] == "train")
+    if classifier.trunk is None:
+        source = PixelSource(dataset.images, classifier.backbone.size, config)
+        return _Inputs(
+            source.take,
+            lambda rows, views: source.take(train_rows[rows], views),
+            1 if config.views == 1 else None,
+        )
+    cache = TrunkCache(classifier.trunk, config)
+    train_images = dataset.images.iloc[train_rows]
+    needs = [(dataset, dataset.images, 0)] + [(dataset, train_images, view) for view in range(1, config.views)]
+    size = cache.make_room(needs)
+    print(f"[trunk] outputs take {size:.2f} GB of at most {config.cache_gb:g} GB in {cache.folder}", flush=True)
+    outputs = []
+    for _, images, view in needs:
+        progress.phase("trunk", f"Frozen trunk, view {view + 1} of {config.views}: {len(images):,} images.")
+        outputs.append(np.asarray(cache.outputs(dataset, images, view, progress.step)))
+
+    def plain(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        return outputs[0][rows]
+
+    def train(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        pairs = zip(rows, views, strict=True)
+        return np.stack([outputs[0][train_rows[row]] if view == 0 else outputs[view][row] for row, view in pairs])
+
+    return _Inputs(plain, train, config.views)
+
+
+# ---- what a finished run holds -----------------------------------------------------------------
+
+
+def _write_manifest(
+    run: Run, config: TrainConfig, dataset: Dataset, splits: pd.DataFrame, classifier: Classifier
+) -> None:
+    run.write_json(
+        MANIFEST,
+        {
+            "schema_version": SCHEMA_VERSION,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "classes": list(CODES),
+            "backbone": config.backbone,
+            "train_from": config.train_from,
+            "image_size": classifier.backbone.size,
+            "pixel_range": list(PIXEL_RANGE),
+            "gradcam_layer": classifier.gradcam_layer,
+            "data": {
+                "folder": str(dataset.folder),
+                "fingerprint": dataset.fingerprint(),
+                "images": len(dataset.images),
+                "lesions": int(dataset.images["lesion_id"].nunique()),
+                "synthetic": dataset.synthetic,
+                "left_out": dataset.left_out,
+            },
+            "split": {
+                "fingerprint": split_fingerprint(splits),
+                "counts": {part: int((splits["split"] == part).sum()) for part in PARTS},
+                "leakage": [asdict(row) for row in leakage_report(splits)],
+            },
+            "packages": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
+            "git_commit": _git_commit(),
+            "model_sha256": None,
+        },
+    )
+
+
+def _save_model(run: Run, classifier: Classifier) -> None:
+    """Write the flat model whole or not at all, and say in the manifest which file it is."""
+    temporary = run.folder / f".{MODEL}"
+    try:
+        classifier.model.save(temporary)
+        temporary.replace(run.folder / MODEL)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(f"{MODEL} must be written to {run.folder}. Received: {error}. Free some disk.") from error
+    digest = hashlib.sha256((run.folder / MODEL).read_bytes()).hexdigest()
+    run.write_json(MANIFEST, run.manifest() | {"model_sha256": digest})
+
+
+def _finish(
+    run: Run,
+    config: TrainConfig,
+    dataset: Dataset,
+    splits: pd.DataFrame,
+    labels: np.ndarray,
+    logits: np.ndarray,
+    classifier: Classifier,
+) -> None:
+    """calibration.json, predictions.csv and metrics.json."""
+    part = splits["split"].to_numpy()
+    held = part == "calibration"
+    temperature = fit_temperature(logits[held], labels[held])
+    scale = _heatmap_scale(run, config, dataset, classifier, np.flatnonzero(held)[:SCALE_IMAGES], logits)
+    run.write_json(
+        CALIBRATION,
+        {
+            "temperature": temperature,
+            "heatmap_scale": scale,
+            "fitted_on": {"split": "calibration", "n": int(held.sum()), "heatmaps": min(SCALE_IMAGES, int(held.sum()))},
+        },
+    )
+    probabilities = calibrated(logits, temperature)
+    table = splits[["image_id", "split", "dx"]].assign(predicted=np.array(CODES)[logits.argmax(axis=1)])
+    for prefix, figures in (("logit", logits), ("p", probabilities)):
+        table = table.assign(**{f"{prefix}_{code}": figures[:, index] for index, code in enumerate(CODES)})
+    run.write_csv(PREDICTIONS, table.assign(ood_score=np.nan))
+    lesions = splits["lesion_id"].to_numpy()
+    run.write_json(
+        METRICS,
+        {
+            name: evaluate(labels[part == name], probabilities[part == name], lesions[part == name], config.seed)
+            for name in HELD_OUT
+        },
+    )
+
+
+def _heatmap_scale(
+    run: Run, config: TrainConfig, dataset: Dataset, classifier: Classifier, rows: np.ndarray, logits: np.ndarray
+) -> float:
+    """What is shown in full colour: the 95th percentile, over images, of the hottest spot of the answer's heatmap.
+
+    The file that was saved is loaded for it, so that it is also proved to answer as trunk and top did.
+    """
+    model = load_model(run.folder / MODEL)
+    answer = logits_and_heatmaps(model, classifier.gradcam_layer)
+    pixels = PixelSource(dataset.images, classifier.backbone.size, config).take(rows, np.zeros(len(rows), int))
+    joined, maps = (np.asarray(output) for output in answer(pixels))
+    difference = float(np.abs(joined - logits[rows]).max())
+    if difference > JOINED_TOLERANCE:
+        raise RunError(
+            f"The saved model must answer as trunk and top do, within {JOINED_TOLERANCE} of a logit. "
+            f"Received: a difference of {difference:.2g}. Delete the trunk cache and train again."
+        )
+    hottest = maps[np.arange(len(rows)), joined.argmax(axis=1)].max(axis=(1, 2))
+    return max(float(np.percentile(hottest, 95)), 1e-6)
+
+
+def _git_commit() -> str | None:
+    """The commit that trained it, if there is one to be known."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    answer = subprocess.run([git, "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or None

@@ -1,0 +1,21 @@
+"""Where DermLens keeps what it writes; each place can be moved by an environment variable."""
+
+import os
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+def runs_root() -> Path:
+    """The folder of all runs: `DERMLENS_RUNS`, or `runs/` in the project."""
+    return Path(os.environ.get("DERMLENS_RUNS") or PROJECT / "runs")
+
+
+def cache_root() -> Path:
+    """The folder of trunk outputs and other things that can be computed again: `DERMLENS_CACHE`."""
+    return Path(os.environ.get("DERMLENS_CACHE") or PROJECT / "cache")
+
+
+def synthetic_folder() -> Path:
+    """The folder of the synthetic data set: `DERMLENS_SYNTHETIC`, or `data/synthetic/`."""
+    return Path(os.environ.get("DERMLENS_SYNTHETIC") or PROJECT / "data" / "synthetic")

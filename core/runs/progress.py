@@ -1,0 +1,116 @@
+"""Say how far a run is, in its status file and on the terminal, and notice when it is asked to stop."""
+
+import dataclasses
+import os
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+from core.errors import DermLensError, TrainingStopped
+from core.runs.run import STOP_REQUEST, Run, Status
+
+HEARTBEAT = 2.0  # seconds between two writings of the status
+
+
+class Progress:
+    """The voice of one training process.
+
+    Args:
+        run: the run that this process writes.
+        epochs: at most so many.
+    """
+
+    def __init__(self, run: Run, epochs: int) -> None:
+        self.run = run
+        me = psutil.Process(os.getpid())
+        self.status = Status(state="running", epochs=epochs, pid=me.pid, pid_started=me.create_time())
+        self._last_beat = 0.0
+        self._phase_started = time.monotonic()
+
+    @contextmanager
+    def telling(self) -> Iterator[None]:
+        """Run the training in here: however it ends, the status says so."""
+        try:
+            yield
+        except TrainingStopped as stop:
+            (self.run.folder / STOP_REQUEST).unlink(missing_ok=True)
+            self._end("stopped", str(stop))
+            raise
+        except DermLensError as error:
+            self._end("failed", "Failed.", str(error))
+            raise
+        except BaseException as error:
+            self._end("failed", "Failed.", f"{type(error).__name__}: {error}")
+            traceback.print_exc()
+            raise
+        else:
+            self._end("finished", "Finished.")
+
+    def phase(self, name: str, message: str) -> None:
+        """Begin a phase."""
+        self._phase_started = time.monotonic()
+        self._write(phase=name, message=message, images_per_second=None, seconds_left=None)
+        print(f"[{name}] {message}", flush=True)
+
+    def step(self, done: int, total: int, already: int = 0) -> None:
+        """Report images done in this phase; writes and prints every few seconds only.
+
+        Args:
+            done: images done so far.
+            total: images to do.
+            already: how many of `done` an earlier process had done.
+
+        Raises:
+            TrainingStopped: somebody asked the run to stop.
+        """
+        self.stop_if_asked()
+        if time.monotonic() - self._last_beat < HEARTBEAT and done < total:
+            return
+        seconds = time.monotonic() - self._phase_started
+        speed = (done - already) / seconds if seconds > 0 else 0.0
+        left = (total - done) / speed if speed > 0 else None
+        message = f"{done:,} of {total:,} images, {speed:,.0f} images/s, {_clock(left)} left"
+        self._write(message=message, images_per_second=speed, seconds_left=left)
+        print(f"[{self.status.phase}] {message}", flush=True)
+
+    def epoch(self, epoch: int, speed: float, seconds_left: float, message: str) -> None:
+        """Report a whole epoch."""
+        self._write(epoch=epoch, images_per_second=speed, seconds_left=seconds_left, message=message)
+        counted = f"epoch {epoch} of at most {self.status.epochs}"
+        print(
+            f"[training] {counted}: {message}, {speed:,.0f} images/s, at most {_clock(seconds_left)} left", flush=True
+        )
+
+    def beat(self) -> None:
+        """Keep the status fresh within an epoch.
+
+        Raises:
+            TrainingStopped: somebody asked the run to stop.
+        """
+        self.stop_if_asked()
+        if time.monotonic() - self._last_beat >= HEARTBEAT:
+            self._write()
+
+    def stop_if_asked(self) -> None:
+        """Raise `TrainingStopped` when there is a stop request."""
+        if self.run.stop_requested():
+            raise TrainingStopped(f"Stopped on request. Go on with: python train.py --resume {self.run.id}")
+
+    def _end(self, state: str, message: str, error: str | None = None) -> None:
+        phase = "done" if state == "finished" else self.status.phase
+        self._write(state=state, phase=phase, message=message, error=error, images_per_second=None, seconds_left=None)
+
+    def _write(self, **changes: object) -> None:
+        self.status = dataclasses.replace(self.status, **changes)
+        self.run.write_status(self.status)
+        self._last_beat = time.monotonic()
+
+
+def _clock(seconds: float | None) -> str:
+    """Minutes and seconds, as on a clock."""
+    if seconds is None:
+        return "?"
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

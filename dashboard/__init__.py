@@ -1,0 +1,1 @@
+"""The two user interfaces: a Streamlit dashboard for analysts, a Gradio page for clinicians."""

@@ -1,0 +1,375 @@
+"""Data frames to Plotly figures, and selection events to rows. Pure: nothing here knows of Streamlit.
+
+Figures are transparent and leave the colour of their text to the theme, so that they fit a light and a dark
+page. Where a colour tells something, a position, a pattern or a label tells it too.
+"""
+
+import textwrap
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from core.data.splits import PARTS
+from core.diagnoses import BY_CODE, CODES
+from core.evaluation.metrics import NEVUS
+
+INK = "#0B7A75"
+TRAIN_INK, VALIDATION_INK = "#8A98A3", INK
+PART_COLOURS = dict(zip(PARTS, ("#0B7A75", "#D9822B", "#5B6CC4", "#B5446E"), strict=True))
+RUN_COLOURS = ("#0B7A75", "#D9822B", "#5B6CC4", "#B5446E", "#3F9B5B", "#7A8B99")
+CLEAR = "rgba(0,0,0,0)"
+GRID = "rgba(128,140,148,0.22)"
+FEW = 20  # a class with fewer cases says so
+
+
+def name_of(code: str) -> str:
+    """The name for people, or the code itself where it is unknown."""
+    return BY_CODE[code].name if code in BY_CODE else str(code)
+
+
+def wrapped(name: str, width: int = 18) -> str:
+    """A name broken into lines for an axis."""
+    return "<br>".join(textwrap.wrap(name, width))
+
+
+def _figure(height: int, **layout: Any) -> go.Figure:
+    base = {
+        "height": height,
+        "margin": {"l": 8, "r": 16, "t": 8, "b": 8},
+        "paper_bgcolor": CLEAR,
+        "plot_bgcolor": CLEAR,
+        "dragmode": False,
+        "bargap": 0.28,
+        "legend": {"orientation": "h", "y": -0.18, "x": 0, "xanchor": "left", "title": None},
+    }
+    figure = go.Figure(layout=base | layout)
+    figure.update_xaxes(fixedrange=True, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
+    figure.update_yaxes(fixedrange=True, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
+    return figure
+
+
+# ---- the data set ------------------------------------------------------------------------------
+
+
+def class_bars(codes: pd.Series, log: bool) -> go.Figure:
+    """How many images each diagnosis has; each bar carries its code as customdata.
+
+    Args:
+        codes: the diagnosis of each image.
+        log: whether the axis is logarithmic, which shows the rare diagnoses.
+    """
+    counts = codes.value_counts().reindex(CODES, fill_value=0).sort_values()
+    share = counts / max(1, counts.sum())
+    figure = _figure(380, showlegend=False)
+    figure.add_bar(
+        x=counts.to_numpy(),
+        y=[wrapped(name_of(code)) for code in counts.index],
+        orientation="h",
+        marker_color=[BY_CODE[code].colour for code in counts.index],
+        text=[f"{n:,}  ({part:.1%})" for n, part in zip(counts, share, strict=True)],
+        textposition="outside",
+        cliponaxis=False,
+        customdata=[[code] for code in counts.index],
+        hovertemplate="%{y}: %{x:,} images<extra></extra>",
+    )
+    top = max(1, counts.max())
+    limits = [0, np.log10(top) * 1.35 + 0.3] if log else [0, top * 1.25]
+    figure.update_xaxes(type="log" if log else "linear", range=limits, title="images", dtick=1 if log else None)
+    return figure
+
+
+def split_bars(splits: pd.DataFrame) -> go.Figure:
+    """The share of each diagnosis that went to each part of the split.
+
+    Args:
+        splits: dx, split.
+    """
+    table = pd.crosstab(splits["dx"], splits["split"]).reindex(index=CODES, columns=list(PARTS), fill_value=0)
+    shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
+    names = [wrapped(name_of(code)) for code in table.index]
+    figure = _figure(420, barmode="stack")
+    for part in PARTS:
+        figure.add_bar(
+            x=shares[part], y=names, orientation="h", name=part, marker_color=PART_COLOURS[part],
+            text=table[part], texttemplate="%{text:,}", textposition="inside", insidetextanchor="middle",
+            textangle=0, textfont_color="#FFFFFF",
+            hovertemplate=f"%{{y}}<br>{part}: %{{text:,}} images, %{{x:.0%}}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+def age_boxes(images: pd.DataFrame) -> go.Figure:
+    """The ages of each diagnosis: the box holds the middle half, the line is the median.
+
+    Args:
+        images: dx, age (years, may be NaN).
+    """
+    figure = _figure(400, showlegend=False)
+    for code in reversed(CODES):
+        ages = images.loc[images["dx"] == code, "age"].dropna()
+        if not ages.empty:
+            low, middle, high = ages.quantile([0.25, 0.5, 0.75])
+            figure.add_box(
+                q1=[low], median=[middle], q3=[high], lowerfence=[ages.min()], upperfence=[ages.max()],
+                y=[wrapped(name_of(code))], orientation="h", name=name_of(code), marker_color=BY_CODE[code].colour,
+                hovertemplate="%{y}<extra></extra>",
+            )  # fmt: skip
+    figure.update_xaxes(title="age in years", range=[0, 90], dtick=10)
+    return figure
+
+
+def stacked_bars(images: pd.DataFrame, column: str, share: bool) -> go.Figure:
+    """The images of each value of a column, stacked by diagnosis.
+
+    Args:
+        images: dx and the column; what is empty counts as "unknown".
+        column: such as "sex" or "localization".
+        share: whether each bar shows shares instead of numbers.
+    """
+    values = images[column].where(images[column].astype(str).str.strip() != "", "unknown").fillna("unknown")
+    table = pd.crosstab(values, images["dx"]).reindex(columns=list(CODES), fill_value=0)
+    table = table.loc[table.sum(axis=1).sort_values().index]
+    totals = table.sum(axis=1)
+    shown = table.div(totals, axis=0) if share else table
+    labels = [f"{value} ({total:,})" for value, total in totals.items()]
+    figure = _figure(170 + 34 * len(table), barmode="stack", legend_traceorder="normal")
+    for code in CODES:
+        figure.add_bar(
+            x=shown[code], y=labels, orientation="h", name=name_of(code), marker_color=BY_CODE[code].colour,
+            customdata=table[[code]].to_numpy(),
+            hovertemplate=f"%{{y}}<br>{name_of(code)}: %{{customdata[0]:,}} images<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(tickformat=".0%" if share else ",", title=None if share else "images")
+    figure.update_layout(legend_y=-60 / (70 + 34 * len(table)))
+    return figure
+
+
+def lesion_bars(images: pd.DataFrame) -> go.Figure:
+    """How many lesions have one image, two images, and so on.
+
+    Args:
+        images: lesion_id.
+    """
+    sizes = images.groupby("lesion_id").size().value_counts().sort_index()
+    figure = _figure(320, showlegend=False)
+    figure.add_bar(
+        x=[str(size) for size in sizes.index], y=sizes.to_numpy(), marker_color=INK, text=sizes.to_numpy(),
+        texttemplate="%{text:,}", textposition="outside", cliponaxis=False,
+        hovertemplate="%{y:,} lesions with %{x} images<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(title="images of one lesion", type="category")
+    figure.update_yaxes(title="lesions", range=[0, sizes.max() * 1.12])
+    return figure
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+
+def best_epoch(history: pd.DataFrame) -> int | None:
+    """The row with the highest validation balanced accuracy, as training judges it; None without one."""
+    figures = pd.to_numeric(history["val_balanced_accuracy"], errors="coerce")
+    return int(figures.idxmax()) if figures.notna().any() else None
+
+
+def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.Figure:
+    """A measure over the epochs, training dashed and validation solid, with the best epoch marked.
+
+    Args:
+        histories: name of a run -> its history.
+        measure: a column, such as "loss".
+        share: whether the measure lies between 0 and 1 and is shown in per cent.
+    """
+    several = len(histories) > 1
+    figure = _figure(280, hovermode="x unified", showlegend=False)
+    number = ".1%" if share else ".3f"
+    for position, (name, history) in enumerate(histories.items()):
+        colour = RUN_COLOURS[position % len(RUN_COLOURS)]
+        epochs = np.arange(1, len(history) + 1)
+        for column, what, dash in ((measure, "training", "dot"), (f"val_{measure}", "validation", "solid")):
+            ink = colour if several or what == "validation" else TRAIN_INK
+            label = f"{name}, {what}" if several else what
+            figure.add_scatter(
+                x=epochs, y=history[column], mode="lines" if len(history) > 1 else "markers", name=label,
+                line={"dash": dash, "width": 2.2, "color": ink},
+                hovertemplate=f"%{{y:{number}}}",
+            )  # fmt: skip
+        best = best_epoch(history)
+        if best is not None:
+            figure.add_scatter(
+                x=[epochs[best]], y=[history[f"val_{measure}"].iloc[best]], mode="markers", hoverinfo="skip",
+                marker={"symbol": "star", "size": 13, "color": colour, "line": {"width": 1, "color": "#FFFFFF"}},
+            )  # fmt: skip
+    figure.update_xaxes(title="epoch", tickformat="d")
+    figure.update_yaxes(tickformat=".0%" if share else None)
+    return figure
+
+
+def rate_steps(histories: dict[str, pd.DataFrame]) -> go.Figure:
+    """The learning rate of each epoch."""
+    figure = _figure(280, showlegend=False)
+    for position, (name, history) in enumerate(histories.items()):
+        figure.add_scatter(
+            x=np.arange(1, len(history) + 1), y=history["learning_rate"], mode="lines+markers", name=name,
+            line={"shape": "hv", "width": 2.2, "color": RUN_COLOURS[position % len(RUN_COLOURS)]}, marker_size=5,
+            hovertemplate="epoch %{x}: %{y:.2g}<extra></extra>",
+        )  # fmt: skip
+    figure.update_xaxes(title="epoch", tickformat="d")
+    figure.update_yaxes(type="log", tickformat=".1e", nticks=5)
+    return figure
+
+
+# ---- evaluation --------------------------------------------------------------------------------
+
+
+def confusion(counts: np.ndarray, as_rates: bool) -> go.Figure:
+    """The confusion matrix: true diagnoses in rows, the model's answers in columns.
+
+    Plotly reports no clicks on heatmaps: invisible squares lie over the cells, and the nearest is taken.
+
+    Args:
+        counts: (7, 7) numbers of images.
+        as_rates: whether cells show the share of their row instead.
+    """
+    counts = np.asarray(counts, int)
+    totals = counts.sum(axis=1, keepdims=True)
+    rates = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    places = np.arange(len(CODES))
+    columns, rows = np.meshgrid(places, places)
+    texts = [[_cell(counts[r, c], rates[r, c], as_rates) for c in places] for r in places]
+    figure = _figure(560, showlegend=False, hovermode="closest", hoverdistance=-1, clickmode="event+select")
+    figure.add_heatmap(
+        z=rates, zmin=0, zmax=1, showscale=False, hoverinfo="skip", xgap=3, ygap=3,
+        colorscale=[[0, "rgba(11,122,117,0.06)"], [0.5, "rgba(11,122,117,0.55)"], [1, "rgba(11,122,117,1)"]],
+    )  # fmt: skip
+    for strong, ink in ((False, None), (True, "#FFFFFF")):
+        chosen = (rates >= 0.45) == strong
+        figure.add_scatter(
+            x=columns[chosen], y=rows[chosen], mode="text", hoverinfo="skip",
+            text=[texts[r][c] for r, c in zip(rows[chosen], columns[chosen], strict=True)],
+            textfont={"size": 15, "color": ink} if ink else {"size": 15},
+        )  # fmt: skip
+    figure.add_scatter(
+        x=columns.ravel(), y=rows.ravel(), mode="markers", opacity=0,
+        marker={"symbol": "square", "size": 26, "color": INK},
+        selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
+        customdata=[[CODES[r], CODES[c]] for r, c in zip(rows.ravel(), columns.ravel(), strict=True)],
+        text=[_hover(r, c, counts, rates) for r, c in zip(rows.ravel(), columns.ravel(), strict=True)],
+        hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+    limits = [-0.5, len(CODES) - 0.5]
+    names = [wrapped(name_of(code), 13) for code in CODES]
+    figure.update_xaxes(
+        range=limits, tickvals=places, ticktext=names, title="the model said", side="top", showgrid=False
+    )
+    figure.update_yaxes(range=limits[::-1], tickvals=places, ticktext=names, title="truth", showgrid=False)
+    return figure
+
+
+def _cell(count: int, rate: float, as_rates: bool) -> str:
+    if not count:
+        return "·"
+    return f"{rate:.0%}" if as_rates else f"{count:,}"
+
+
+def _hover(row: int, column: int, counts: np.ndarray, rates: np.ndarray) -> str:
+    said = "recognised" if row == column else f"taken for<br>{name_of(CODES[column])}"
+    total = counts[row].sum()
+    return f"{name_of(CODES[row])}, {said}:<br><b>{counts[row, column]:,} of {total:,}</b> ({rates[row, column]:.1%})"
+
+
+def sensitivity_bars(per_class: dict[str, dict[str, Any]]) -> go.Figure:
+    """The share of each diagnosis that was recognised, with its number of cases; bars carry their code."""
+    codes = [code for code in reversed(CODES) if (per_class.get(code) or {}).get("sensitivity") is not None]
+    values = [per_class[code]["sensitivity"] for code in codes]
+    labels = [_with_n(value, per_class[code]["n"]) for value, code in zip(values, codes, strict=True)]
+    figure = _figure(370, showlegend=False)
+    figure.add_bar(
+        x=values, y=[wrapped(name_of(code)) for code in codes], orientation="h", text=labels,
+        textposition="outside", cliponaxis=False, marker_color=[BY_CODE[code].colour for code in codes],
+        marker_pattern_shape=["/" if per_class[code]["n"] < FEW else "" for code in codes],
+        customdata=[[code] for code in codes], hovertemplate="%{y}: %{text}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.32], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    return figure
+
+
+def _with_n(value: float, n: int) -> str:
+    return f"{value:.0%} of {n:,}" + (", few cases" if n < FEW else "")
+
+
+# ---- one image ---------------------------------------------------------------------------------
+
+
+def probability_bars(probabilities: np.ndarray, truth: str | None = None) -> go.Figure:
+    """The confidence in each of the seven diagnoses, in their fixed order; the truth is marked where known.
+
+    Args:
+        probabilities: (7,), sum 1.
+        truth: a code, or None.
+    """
+    names = [wrapped(name_of(code)) + (" ✓" if code == truth else "") for code in CODES]
+    figure = _figure(330, showlegend=False)
+    figure.add_bar(
+        x=probabilities, y=names, orientation="h", marker_color=[BY_CODE[code].colour for code in CODES],
+        text=[f"{p:.1%}" for p in probabilities], textposition="outside", cliponaxis=False,
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.15], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(autorange="reversed")
+    return figure
+
+
+# ---- selections --------------------------------------------------------------------------------
+
+
+def customdata_of(event: Any) -> tuple[str, ...] | None:
+    """What the first selected point of a chart carries; None where nothing is selected.
+
+    Args:
+        event: what `st.plotly_chart(..., on_select="rerun")` returns.
+    """
+    points = (event or {}).get("selection", {}).get("points", [])
+    data = next((point["customdata"] for point in points if point.get("customdata")), None)
+    if data is None:
+        return None
+    return tuple(data.values()) if isinstance(data, dict) else tuple(data)
+
+
+WRONG, RIGHT, ALL = "Wrong", "Right", "All"
+SURE, UNSURE = "Most confident first", "Least confident first"
+
+
+def select_answers(
+    predictions: pd.DataFrame, part: str, truth: str | None, said: str | None, which: str, order: str
+) -> pd.DataFrame:
+    """The answers of a gallery, with the confidence in the answer and in the truth.
+
+    Args:
+        predictions: as `Run.predictions` gives them.
+        part: of the split.
+        truth, said: only this true, or predicted, diagnosis; None for all.
+        which: `WRONG`, `RIGHT` or `ALL`.
+        order: `SURE` or `UNSURE`.
+
+    Returns:
+        image_id, dx, predicted, confidence, confidence_in_truth.
+    """
+    rows = predictions[predictions["split"] == part]
+    if truth:
+        rows = rows[rows["dx"] == truth]
+    if said:
+        rows = rows[rows["predicted"] == said]
+    if which != ALL:
+        rows = rows[(rows["dx"] == rows["predicted"]) == (which == RIGHT)]
+    probabilities = rows.reindex(columns=[f"p_{code}" for code in CODES]).to_numpy(float)
+    place = {code: index for index, code in enumerate(CODES)}
+    at = np.arange(len(rows))
+    known = rows["dx"].map(place).fillna(NEVUS).astype(int), rows["predicted"].map(place).fillna(NEVUS).astype(int)
+    rows = rows[["image_id", "dx", "predicted"]].assign(
+        confidence=probabilities[at, known[1]], confidence_in_truth=probabilities[at, known[0]]
+    )
+    return rows.sort_values(["confidence", "image_id"], ascending=[order == UNSURE, True]).reset_index(drop=True)

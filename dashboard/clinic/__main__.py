@@ -1,0 +1,55 @@
+"""python -m dashboard.clinic [--host 127.0.0.1] [--port 7860]: serve the clinician's page until Ctrl-C."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+
+import numpy as np
+
+from core import predictor
+from core.errors import DermLensError
+from dashboard.__main__ import CLINIC_PORT, HOST, port_number, require_free_port
+
+
+def warm_up() -> None:
+    """Load the served model and run it once, so that the first person does not wait for it."""
+    try:
+        predictor.served_predictor().predict(np.zeros((64, 64, 3), np.uint8))
+    except DermLensError as error:  # the page says so to whoever comes
+        logging.getLogger(__name__).info("No model to warm up: %s", error)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m dashboard.clinic", description="The clinician's page.")
+    parser.add_argument("--host", default=os.environ.get("DERMLENS_HOST") or HOST, help="address to listen on")
+    parser.add_argument(
+        "--port", type=port_number, default=os.environ.get("DERMLENS_CLINIC_PORT") or str(CLINIC_PORT),
+        help=f"port to listen on (DERMLENS_CLINIC_PORT; by default {CLINIC_PORT})",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        require_free_port(options.host, options.port, "--port")
+    except DermLensError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+    from dashboard.clinic.app import build_page, launch
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    page = build_page()
+    address = launch(page, options.host, options.port)
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    print(f"The clinician's page: {address}", flush=True)
+    stop.wait()
+    page.close(verbose=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,277 @@
+"""The clinician's page: an image goes in; seven calibrated confidences and their heatmaps come out.
+
+    python -m dashboard.clinic --port 7860
+
+The layout and its events. The same two functions that people call through the page are open to programs
+as `/predict` and `/explain`.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
+
+from core import predictor
+from core.data.ham10000 import index_dataset
+from core.data.images import read_image
+from core.diagnoses import CODES
+from core.errors import ConfigError, DermLensError, ImageError, RunNotFoundError
+from core.predictor import Prediction
+from core.runs.run import Run, served_run
+from dashboard.clinic import markup
+from dashboard.clinic.texts import text
+
+MAX_FILE_SIZE = "32mb"
+SHOWN_PIXELS = 1024  # the longer side of what the page draws and a session keeps
+KEPT_SECONDS = 1800
+CONCURRENT = 2  # images in the model at a time; the others wait in the queue
+WAITING = 32
+
+CSS = Path(__file__).with_name("clinic.css")
+THEME = gr.themes.Base(
+    primary_hue="teal",
+    secondary_hue="teal",
+    neutral_hue="slate",
+    radius_size="lg",
+    font=("Inter", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "Liberation Sans", "Arial", "sans-serif"),
+    font_mono=("Consolas", "Menlo", "DejaVu Sans Mono", "monospace"),
+)
+
+CHOOSE_BAR = """
+element.addEventListener('click', (event) => {
+  const bar = event.target.closest('[data-code]');
+  if (!bar || bar.disabled) return;
+  props.value = {...props.value, chosen: bar.dataset.code};
+  trigger('select');
+});
+"""
+CHOOSE_EXAMPLE = """
+element.addEventListener('click', (event) => {
+  const example = event.target.closest('[data-index]');
+  if (example) trigger('select', {index: Number(example.dataset.index)});
+});
+"""
+
+Upload = dict[str, Any]  # Gradio's FileData: the file as it was sent, not decoded and not converted
+Answer = dict[str, str]  # what the answer's HTML holds: its markup, and the code of the chosen diagnosis
+
+
+# ---- what the page does --------------------------------------------------------------------------
+
+
+def assess(upload: Upload | None) -> tuple[Prediction | None, Answer]:
+    """The prediction for an upload, with a smaller copy of its image, and how it reads; or what is wrong."""
+    if upload is None:
+        return None, _answer(markup.waiting())
+    try:
+        prediction = _predict(upload)
+    except RunNotFoundError:
+        return None, _answer(markup.no_model())
+    except ImageError as error:
+        return None, _answer(markup.problem(text("problem_title"), str(error), text("problem_next")))
+    except DermLensError as error:
+        return None, _answer(markup.problem(text("broken_model_title"), str(error)))
+    shown = dataclasses.replace(prediction, image=_shrunk(prediction.image))
+    return shown, _answer(markup.answer(prediction, prediction.code), prediction.code)
+
+
+def show(prediction: Prediction | None, answer: Answer, strength: float) -> tuple[Answer, str, np.ndarray | None]:
+    """The heatmap of the chosen diagnosis; the model does not run again."""
+    if prediction is None:
+        return answer, markup.evidence(None), None
+    chosen = answer["chosen"] if answer.get("chosen") in CODES else prediction.code
+    picture = prediction.overlay(chosen, strength / 100)
+    return _answer(markup.answer(prediction, chosen), chosen), markup.evidence(chosen), picture
+
+
+def refresh() -> tuple[str, str, str, Answer]:
+    """What depends on the run that is served now: notices, examples, provenance, the answer's empty state."""
+    try:
+        run = served_run()
+        synthetic = run is not None and run.synthetic
+        pictures = [(code, read_image(path)) for code, path in _examples(run)]
+    except DermLensError as error:
+        broken = _answer(markup.problem(text("broken_model_title"), str(error)))
+        return markup.notices(False), "", markup.provenance(None), broken
+    empty = markup.waiting() if run else markup.no_model()
+    provenance = markup.provenance(run.id if run else None)
+    return markup.notices(synthetic), markup.examples(pictures), provenance, _answer(empty)
+
+
+def take_example(event: gr.EventData) -> np.ndarray | None:
+    """The pixels of the example that was chosen."""
+    choices = _examples(served_run())
+    index = event._data.get("index") if isinstance(event._data, dict) else None
+    return read_image(choices[index][1]) if index in range(len(choices)) else None
+
+
+# ---- what programs call --------------------------------------------------------------------------
+
+
+def predict(image: Upload | None) -> dict[str, Any]:
+    """The seven calibrated probabilities of one dermatoscopic image. For research and education only.
+
+    Args:
+        image: a JPEG, PNG, BMP, TIFF or WebP file; it is read as it is, without conversion.
+
+    Returns:
+        diagnosis (the most probable one's code), probabilities and logits (code -> figure), run (which run
+        answered), synthetic (whether it learned from drawn images only) and notice.
+    """
+    try:
+        return _predict(image).to_dict()
+    except DermLensError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def explain(image: Upload | None, diagnosis: str = "", opacity: float = 0.5) -> np.ndarray:
+    """The Grad-CAM heatmap of a diagnosis over one dermatoscopic image. For research and education only.
+
+    Args:
+        image: a JPEG, PNG, BMP, TIFF or WebP file; it is read as it is, without conversion.
+        diagnosis: mel, nv, bcc, akiec, bkl, df or vasc; empty for the most probable.
+        opacity: of the strongest heat, 0 to 1.
+
+    Returns:
+        A PNG of the original's size. What the model did not see is grey and hatched.
+    """
+    try:
+        if diagnosis and diagnosis not in CODES:
+            raise ConfigError(text("unknown_diagnosis").format(codes=", ".join(CODES), code=repr(diagnosis)))
+        if not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
+            raise ConfigError(text("bad_opacity").format(opacity=repr(opacity)))
+        return _predict(image).overlay(diagnosis or None, opacity)
+    except DermLensError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+# ---- the layout ----------------------------------------------------------------------------------
+
+
+def build_page() -> gr.Blocks:
+    """The page, with all its events."""
+    with gr.Blocks(
+        title=text("title"), analytics_enabled=False, fill_width=True, delete_cache=(600, KEPT_SECONDS)
+    ) as page:
+        gr.HTML(markup.header())
+        notices = gr.HTML(markup.notices(False), elem_classes="dl-sticky")
+        prediction = gr.State(None, time_to_live=KEPT_SECONDS)
+        with gr.Row(elem_classes="dl-columns"):
+            with gr.Column(min_width=300, elem_classes="dl-card"):
+                image = gr.Image(
+                    label=text("image"), sources=["upload", "clipboard", "webcam"], height=300, buttons=["fullscreen"],
+                    placeholder=text("drop"), alt_text=text("image_alt"), elem_id="image",
+                )  # fmt: skip
+                button = gr.Button(text("assess"), variant="primary", elem_id="assess")
+                examples = gr.HTML("", js_on_load=CHOOSE_EXAMPLE)
+            with gr.Column(min_width=300, elem_classes="dl-card"):
+                answer = gr.HTML(
+                    _answer(markup.waiting()), html_template="${value.html}", js_on_load=CHOOSE_BAR, elem_id="answer"
+                )
+            with gr.Column(min_width=300, elem_classes="dl-card"):
+                heat = gr.Image(
+                    label=text("heatmap_picture"), interactive=False, height=300, format="png",
+                    buttons=["download", "fullscreen"], alt_text=text("heatmap_alt"), elem_id="heat",
+                )  # fmt: skip
+                evidence = gr.HTML(markup.evidence(None), elem_id="evidence")
+                strength = gr.Slider(0, 100, 50, step=5, label=text("opacity"), elem_id="strength", buttons=[])
+                gr.HTML(markup.legend())
+        provenance = gr.HTML(markup.provenance(None))
+
+        hidden = {"api_visibility": "private", "show_progress": "hidden"}
+        model = {"concurrency_id": "model", "concurrency_limit": CONCURRENT}
+        page.load(refresh, None, [notices, examples, provenance, answer], **hidden)
+        examples.select(take_example, None, image, **hidden)
+        # the upload goes to `assess` as a file: Gradio must not decode it, or the answer depends on the way in
+        gr.on(
+            [image.change, button.click], assess, image, [prediction, answer], preprocess=False,
+            trigger_mode="always_last", show_progress_on=answer, api_visibility="private", **model,
+        )  # fmt: skip
+        # one listener draws for all three reasons, so that an older picture never overtakes a newer one
+        gr.on(
+            [prediction.change, answer.select, strength.change], show, [prediction, answer, strength],
+            [answer, evidence, heat], trigger_mode="always_last", concurrency_limit=CONCURRENT, **hidden,
+        )  # fmt: skip
+        _open_to_programs(model)
+    return page.queue(max_size=WAITING, api_open=False)
+
+
+def _open_to_programs(model: dict[str, Any]) -> None:
+    """The endpoints `/predict` and `/explain`."""
+    with gr.Row(visible=False):
+        image = gr.Image(label="image")
+        diagnosis = gr.Textbox("", label="diagnosis")
+        opacity = gr.Number(0.5, label="opacity")
+        figures = gr.JSON(label="prediction")
+        picture = gr.Image(label="overlay", format="png")
+        first, second = gr.Button(), gr.Button()
+    first.click(predict, image, figures, api_name="predict", preprocess=False, **model)
+    second.click(explain, [image, diagnosis, opacity], picture, api_name="explain", preprocess=False, **model)
+
+
+def launch(page: gr.Blocks, host: str, port: int) -> str:
+    """Serve the page from a background thread.
+
+    Returns:
+        Its address.
+
+    Raises:
+        OSError: the port is in use.
+    """
+    return page.launch(
+        server_name=host, server_port=port, theme=THEME, css_paths=[CSS], max_file_size=MAX_FILE_SIZE,
+        run_history=False, footer_links=[], enable_monitoring=False, share=False, show_error=False, ssr_mode=False,
+        mcp_server=False, pwa=False, quiet=True, prevent_thread_lock=True, inbrowser=False,
+    )[1]  # fmt: skip
+
+
+# ---- pieces --------------------------------------------------------------------------------------
+
+
+def _answer(html: str, chosen: str = "") -> Answer:
+    return {"html": html, "chosen": chosen}
+
+
+def _predict(upload: Upload | None) -> Prediction:
+    return predictor.served_predictor().predict(_file(upload))
+
+
+def _file(upload: Upload | None) -> Path:
+    """The uploaded file; any other file of this computer is refused.
+
+    Raises:
+        ImageError: there is none.
+    """
+    path = Path(str((upload or {}).get("path") or "")).resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
+        raise ImageError(text("not_a_file"))
+    return path
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    """The image, its longer side at most `SHOWN_PIXELS`."""
+    height, width = image.shape[:2]
+    factor = SHOWN_PIXELS / max(height, width)
+    if factor >= 1:
+        return image
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
+def _examples(run: Run | None) -> list[tuple[str, Path]]:
+    """Code and file of one drawn test image of each diagnosis; none of a run that learned from patients' images."""
+    data = run.manifest().get("data", {}) if run else {}
+    if run is None or not data.get("synthetic") or not Path(data.get("folder", "")).is_dir():
+        return []
+    try:
+        table = index_dataset(Path(data["folder"])).images
+    except DermLensError:  # the folder was changed since: the page does without examples
+        return []
+    files = dict(zip(table["image_id"], table["path"], strict=True))
+    test = run.splits().query("split == 'test'").drop_duplicates("dx").set_index("dx")["image_id"]
+    found = [(code, Path(files[test[code]])) for code in CODES if code in test and test[code] in files]
+    return [(code, path) for code, path in found if path.is_file()]

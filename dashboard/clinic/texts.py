@@ -1,0 +1,70 @@
+"""Every text of the clinician's page, one dictionary for each language."""
+
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "title": "DermLens",
+        "subtitle": "Dermatoscopic images, seven diagnoses, and what each answer rests on",
+        "notice": "Notice",
+        # the image
+        "image": "Dermatoscopic image",
+        "image_alt": "The image to assess",
+        "drop": "Drop, paste or choose one image\nJPEG, PNG, TIFF, WebP or BMP, up to 32 MB",
+        "assess": "Assess",
+        "examples": "Or try a drawn example",
+        "examples_hint": "The name is what was drawn.",
+        # the answer
+        "most_probable": "Most probable diagnosis",
+        "confidence": "confidence",
+        "malignant": "malignant or premalignant",
+        "malignant_short": "malignant",
+        "benign": "benign",
+        "malignant_together": "Malignant or premalignant, all together",
+        "unsure": "No diagnosis is more likely than all others together: the model is unsure.",
+        "all_seven": "All seven, by confidence",
+        "choose": "Choose one to see its heatmap.",
+        "shown": "heatmap shown",
+        "calibrated": (
+            "Confidences are calibrated: among images like those the model learned from, answers given "
+            "with 80% are right about 8 times in 10."
+        ),
+        "waiting_title": "No image yet",
+        "waiting": "Add an image and its assessment appears here, usually within a second.",
+        # the heatmap
+        "heatmap": "What the answer rests on",
+        "heatmap_picture": "Heatmap over the image",
+        "heatmap_alt": "The image under the heatmap of the chosen diagnosis",
+        "heatmap_for": "Evidence for",
+        "heatmap_waiting": "The heatmap shows which parts of the image speak for a diagnosis.",
+        "opacity": "Strength of the colours",
+        "legend_none": "No colour: no evidence",
+        "legend_some": "Blue to green: some",
+        "legend_strong": "Yellow to red: strong evidence",
+        "legend_unseen": "Hatched grey: outside the square that the model saw",
+        # problems
+        "problem_title": "This image cannot be assessed",
+        "problem_next": "Try another file, or save the image again as PNG or JPEG.",
+        "no_model_title": "No model yet",
+        "no_model": (
+            "DermLens answers as soon as a model is served. Whoever runs this computer can train one in a "
+            "few minutes with {demo}, or with {train}. This page needs no restart."
+        ),
+        "broken_model_title": "The model cannot answer",
+        "not_a_file": "One image file is needed. Received: none that was uploaded here.",
+        "unknown_diagnosis": "The diagnosis must be one of {codes}, or empty for the most probable. Received: {code}.",
+        "bad_opacity": "The opacity must lie between 0 and 1. Received: {opacity}.",
+        # provenance
+        "provenance": "Answers come from run {run}.",
+        "no_provenance": "No run is served.",
+        "privacy": "Images stay on the computer that runs DermLens and are deleted there within an hour.",
+    },
+}
+
+
+def text(key: str, language: str = "en") -> str:
+    """One text of the page.
+
+    Args:
+        key: its name in `TEXTS`.
+        language: the language's code, "en" by default; what a language lacks is shown in English.
+    """
+    return TEXTS.get(language, {}).get(key) or TEXTS["en"][key]

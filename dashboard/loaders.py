@@ -1,0 +1,272 @@
+"""What the pages read: every `st.cache_data` and `st.cache_resource` of the project.
+
+Each cached function is keyed on paths and the time of their last change, and holds a bounded number of
+entries. What a cached resource gives is shared by all sessions: look at it, never change it.
+"""
+
+import dataclasses
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.config import TrainConfig
+from core.data.ham10000 import Dataset, index_dataset
+from core.data.images import read_image
+from core.errors import DermLensError
+from core.runs import run as contract
+from core.runs.run import Run, list_runs, served_run
+
+if TYPE_CHECKING:
+    from core.predictor import Prediction, Predictor
+
+DISPLAY_SIDE = 1000  # pixels: more than any column is wide
+THUMBNAIL_SIDE = 360
+WARM_UP_DELAY = 1.5  # seconds: the first page is drawn before TensorFlow takes the processor
+
+_FILES = {
+    "config": contract.CONFIG,
+    "manifest": contract.MANIFEST,
+    "metrics": contract.METRICS,
+    "history": contract.HISTORY,
+    "splits": contract.SPLITS,
+    "predictions": contract.PREDICTIONS,
+}
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """What a list of runs says of one run; a figure that is not there yet is None."""
+
+    run: Run
+    state: str
+    name: str
+    created: datetime
+    balanced_accuracy: float | None
+    served: bool
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has figures to show."""
+        return self.state == "finished"
+
+
+# ---- runs --------------------------------------------------------------------------------------
+
+
+def run_cards() -> list[RunCard]:
+    """All runs, the finished ones first, each group from the newest to the oldest."""
+    served = _served_id()
+    cards = [_card(run, served) for run in list_runs()]
+    return sorted(cards, key=lambda card: not card.finished)
+
+
+def _served_id() -> str | None:
+    try:
+        run = served_run()
+    except DermLensError:  # a damaged current.json must not take the whole dashboard down
+        return None
+    return run.id if run else None
+
+
+def _card(run: Run, served: str | None) -> RunCard:
+    created = datetime.fromtimestamp((run.folder / contract.CONFIG).stat().st_mtime)
+    name, state, figure = run.id, "unreadable", None
+    try:
+        settings = config(run)
+        name = f"{settings.backbone} · {settings.train_from}"
+        state = run.status().state
+        manifest(run)
+        figure = metrics(run).get("test", {}).get("balanced_accuracy", {}).get("value")
+    except DermLensError:
+        state = "unreadable"
+    return RunCard(run, state, name, created, figure, run.id == served)
+
+
+def config(run: Run) -> TrainConfig:
+    """See `Run.config`."""
+    return _read(run, "config")
+
+
+def manifest(run: Run) -> dict[str, Any]:
+    """See `Run.manifest`."""
+    return _read(run, "manifest")
+
+
+def metrics(run: Run) -> dict[str, Any]:
+    """See `Run.metrics`."""
+    return _read(run, "metrics")
+
+
+def history(run: Run) -> pd.DataFrame:
+    """See `Run.history`."""
+    return _read(run, "history")
+
+
+def splits(run: Run) -> pd.DataFrame:
+    """See `Run.splits`."""
+    return _read(run, "splits")
+
+
+def predictions(run: Run) -> pd.DataFrame:
+    """See `Run.predictions`."""
+    return _read(run, "predictions")
+
+
+def _read(run: Run, what: str) -> Any:
+    return _read_cached(str(run.folder), what, _stamp(run.folder / _FILES[what]))
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _read_cached(folder: str, what: str, stamp: int) -> Any:
+    return getattr(Run(folder), what)()
+
+
+def _stamp(path: Path) -> int:
+    """When a file was last changed, in nanoseconds; 0 while there is none."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+# ---- images ------------------------------------------------------------------------------------
+
+
+def dataset_of(run: Run) -> Dataset | None:
+    """The data set that a run learned from; None when its folder is not there any more.
+
+    Raises:
+        DatasetError: the folder is there, but is no data set.
+    """
+    named = manifest(run).get("data", {}).get("folder")
+    if not named or not Path(named).is_dir():
+        return None
+    folder = Path(named)
+    return _dataset(named, max(_stamp(path) for path in (folder, *folder.glob("*.csv"))))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Listing the images…")
+def _dataset(folder: str, stamp: int) -> Dataset:
+    return index_dataset(Path(folder))
+
+
+def image_paths(dataset: Dataset | None) -> dict[str, str]:
+    """image_id -> path of each image of a data set."""
+    if dataset is None:
+        return {}
+    return dict(zip(dataset.images["image_id"], dataset.images["path"], strict=True))
+
+
+def thumbnail(path: str) -> bytes | None:
+    """An image as a small JPEG; None when it cannot be read."""
+    try:
+        return _thumbnail(path, _stamp(Path(path)))
+    except DermLensError:
+        return None
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def _thumbnail(path: str, stamp: int) -> bytes:
+    return as_jpeg(_at_most(read_image(path), THUMBNAIL_SIDE))
+
+
+def as_jpeg(pixels: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 RGB as the bytes of a JPEG file."""
+    return cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
+
+
+def _at_most(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The image, shrunk until its longer side has at most so many pixels."""
+    height, width = pixels.shape[:2]
+    share = side / max(height, width)
+    if share >= 1:
+        return pixels
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+
+
+# ---- answers -----------------------------------------------------------------------------------
+
+
+def predictor(run: Run) -> "Predictor":
+    """The run, ready to answer. Waits for the warm-up where that is under way.
+
+    Raises:
+        RunError: the run is not finished, or its model cannot be read.
+    """
+    return _predictor(str(run.folder), _stamp(run.folder / contract.MODEL))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _predictor(folder: str, stamp: int) -> "Predictor":
+    from core.predictor import Predictor
+
+    ready = Predictor(Run(folder))
+    ready.predict(np.zeros((ready.size, ready.size, 3), np.uint8))  # compiles the pass
+    return ready
+
+
+def warm_up(run: Run) -> None:
+    """Load the run's model in the background, so that its first heatmap need not wait for TensorFlow."""
+    model = run.folder / contract.MODEL
+    if model.is_file():
+        _warm_up(str(run.folder), _stamp(model))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _warm_up(folder: str, stamp: int) -> threading.Timer:
+    def load() -> None:
+        try:
+            _predictor(folder, stamp)
+        except DermLensError:
+            pass  # the page that needs the model meets the same error and says it
+
+    timer = threading.Timer(WARM_UP_DELAY, load)
+    timer.start()
+    return timer
+
+
+def answer(run: Run, source: str | bytes) -> "Prediction":
+    """What a run says of one image; its picture is shrunk to what a page can show.
+
+    Args:
+        run: a finished run.
+        source: the path of an image, or the bytes of a file.
+
+    Raises:
+        ImageError: it cannot be read as an image.
+        RunError: the run cannot answer.
+    """
+    stamp = 0 if isinstance(source, bytes) else _stamp(Path(source))
+    return _answer(str(run.folder), _stamp(run.folder / contract.MODEL), source, stamp)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _answer(folder: str, model_stamp: int, source: str | bytes, stamp: int) -> "Prediction":
+    prediction = _predictor(folder, model_stamp).predict(source)
+    return dataclasses.replace(prediction, image=_at_most(prediction.image, DISPLAY_SIDE))
+
+
+def overlays(run: Run, asked: list[tuple[str, str]]) -> list[bytes]:
+    """Small JPEGs of heatmaps over their images, all from one pass.
+
+    Args:
+        run: a finished run.
+        asked: path and code of the explained diagnosis of each picture.
+    """
+    stamps = tuple(_stamp(Path(path)) for path, _ in asked)
+    return _overlays(str(run.folder), _stamp(run.folder / contract.MODEL), tuple(asked), stamps)
+
+
+@st.cache_data(max_entries=100, show_spinner=False)
+def _overlays(folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...]) -> list[bytes]:
+    answers = _predictor(folder, model_stamp).predict_many([path for path, _ in asked])
+    small = (dataclasses.replace(answer, image=_at_most(answer.image, THUMBNAIL_SIDE)) for answer in answers)
+    return [as_jpeg(answer.overlay(code)) for answer, (_, code) in zip(small, asked, strict=True)]

@@ -1,0 +1,131 @@
+"""Train a classifier of skin lesions and write it into a run folder.
+
+    python train.py --dataset synthetic --backbone efficientnet_lite0
+    python train.py --data-dir ~/HAM10000
+    python train.py --data-dir ~/HAM10000 --train-from block6 --views 4 --learning-rate 0.0003
+    python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
+"""
+
+import argparse
+import dataclasses
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from core.config import TrainConfig, plain_type
+from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.errors import DermLensError, TrainingStopped
+from core.runs.run import STOP_REQUEST, Run, find_run
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """One option for each field of TrainConfig, in its groups, and those that name the run."""
+    parser = argparse.ArgumentParser(
+        description="Train a classifier of skin lesions and write it into a run folder. " + RESEARCH_NOTICE,
+        epilog="Data: --data-dir, else the variable DERMLENS_DATA, else Kaggle's copy of HAM10000.",
+    )
+    which = parser.add_argument_group("Run").add_mutually_exclusive_group()
+    which.add_argument("--resume", metavar="ID", help="go on with a run that stopped, by its id or its folder")
+    which.add_argument("--run-dir", metavar="FOLDER", help="the folder of this run; by default a new one in runs/")
+    groups: dict[str, Any] = {}
+    hints = get_type_hints(TrainConfig)
+    for setting in dataclasses.fields(TrainConfig):
+        name = setting.metadata["group"]
+        if name not in groups:
+            groups[name] = parser.add_argument_group(name)
+        _add_option(groups[name], setting, plain_type(hints[setting.name]))
+    return parser
+
+
+def _add_option(group: Any, setting: dataclasses.Field, kind: type) -> None:
+    bounds = setting.metadata
+    text = bounds["reason"]
+    if "low" in bounds:
+        text += f" {bounds['low']:g} to {bounds['high']:g}."
+    if setting.default is not None:
+        text += f" Default: {setting.default}."
+    options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "dest": setting.name}
+    if kind is bool:
+        options["action"] = argparse.BooleanOptionalAction
+    else:
+        options |= {"type": kind, "choices": bounds.get("choices"), "metavar": None if "choices" in bounds else "VALUE"}
+    group.add_argument(f"--{setting.name.replace('_', '-')}", **options)
+
+
+def open_run(options: argparse.Namespace) -> Run:
+    """The run to work on: a new one, or the one to go on with.
+
+    Raises:
+        DermLensError: a setting is refused, or there is no such run.
+    """
+    settings = vars(options)
+    resume, folder = settings.pop("resume"), settings.pop("run_dir")
+    if resume is None:
+        return Run.create(TrainConfig(**settings), folder and Path(folder))
+    if settings:
+        raise DermLensError(
+            f"A run goes on with its own settings. Received: --resume together with "
+            f"{', '.join('--' + name.replace('_', '-') for name in settings)}. Leave them out, or start a new run."
+        )
+    run = find_run(resume)
+    if run.usable:
+        raise DermLensError(f"Only an unfinished run can go on. Received: run {run.id!r}, which is finished.")
+    return run
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code: 0 finished, 1 failed, 130 stopped."""
+    options = build_parser().parse_args(arguments)
+    try:
+        run = open_run(options)
+        _stop_on_signal(run)
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        from core.models.training import train  # TensorFlow takes seconds to load: --help should not
+
+        print(f"Run {run.id} in {run.folder}", flush=True)
+        train(run)
+    except TrainingStopped as stop:
+        print(stop, flush=True)
+        return 130
+    except DermLensError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 1
+    print(headline(run), flush=True)
+    return 0
+
+
+def _stop_on_signal(run: Run) -> None:
+    """The first Ctrl-C or termination asks to stop after the step; the second one ends at once."""
+
+    def ask(number: int, _frame: object) -> None:
+        (run.folder / STOP_REQUEST).touch()
+        print("Stopping after this step. Once more to end at once.", flush=True)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+
+
+def headline(run: Run) -> str:
+    """What a person wants to know of a finished run."""
+    test = run.metrics()["test"]
+    balanced, auc, melanoma = test["balanced_accuracy"], test["macro_auc"], test["per_class"]["mel"]
+    lines = [
+        f"Finished in {run.manifest()['seconds']:.0f} s: run {run.id}",
+        f"Test, {test['n']:,} images: balanced accuracy {_figure(balanced['value'])} "
+        f"(95 % interval {_figure(balanced['low'])} to {_figure(balanced['high'])}), macro AUC {_figure(auc['value'])}, "
+        f"melanoma sensitivity {_figure(melanoma['sensitivity'])} (n = {melanoma['n']})",
+        f"Accuracy {_figure(test['accuracy']['value'])}; always answering nevus scores "
+        f"{_figure(test['always_nevus_accuracy'])}",
+    ]
+    return "\n".join([*lines, *([SYNTHETIC_NOTICE] if run.synthetic else []), RESEARCH_NOTICE])
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
