@@ -1,9 +1,9 @@
 """Train a classifier of skin lesions and write it into a run folder.
 
-    python train.py --dataset synthetic --backbone efficientnet_lite0
-    python train.py --data-dir ~/HAM10000
-    python train.py --data-dir ~/HAM10000 --train-from block6 --views 4 --learning-rate 0.0003
-    python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
+python train.py --dataset synthetic --backbone efficientnet_lite0
+python train.py --data-dir ~/HAM10000
+python train.py --data-dir ~/HAM10000 --train-from block6 --views 4 --learning-rate 0.0003
+python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 """
 
 import argparse
@@ -111,11 +111,12 @@ def _stop_on_signal(run: Run) -> None:
 def headline(run: Run) -> str:
     """What a person wants to know of a finished run."""
     test = run.metrics()["test"]
-    balanced, auc, melanoma = test["balanced_accuracy"], test["macro_auc"], test["per_class"]["mel"]
+    balanced, melanoma = test["balanced_accuracy"], test["per_class"]["mel"]
     lines = [
         f"Finished in {run.manifest()['seconds']:.0f} s: run {run.id}",
         f"Test, {test['n']:,} images: balanced accuracy {_figure(balanced['value'])} "
-        f"(95 % interval {_figure(balanced['low'])} to {_figure(balanced['high'])}), macro AUC {_figure(auc['value'])}, "
+        f"(95 % interval {_figure(balanced['low'])} to {_figure(balanced['high'])}), "
+        f"macro AUC {_figure(test['macro_auc']['value'])}, "
         f"melanoma sensitivity {_figure(melanoma['sensitivity'])} (n = {melanoma['n']})",
         f"Accuracy {_figure(test['accuracy']['value'])}; always answering nevus scores "
         f"{_figure(test['always_nevus_accuracy'])}",

@@ -154,6 +154,4 @@ def _check_bounds(setting: dataclasses.Field, value: Any) -> None:
         raise ConfigError(f"{setting.name} must be one of {list(bounds['choices'])}. Received: {value!r}.")
     # written so that "not a number" is refused too
     if "low" in bounds and not bounds["low"] <= value <= bounds["high"]:
-        raise ConfigError(
-            f"{setting.name} must lie between {bounds['low']} and {bounds['high']}. Received: {value!r}."
-        )
+        raise ConfigError(f"{setting.name} must lie between {bounds['low']} and {bounds['high']}. Received: {value!r}.")

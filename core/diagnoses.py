@@ -86,6 +86,5 @@ RESEARCH_NOTICE = (
     "do not use it to decide about anybody's care."
 )
 SYNTHETIC_NOTICE = (
-    "This model was trained on drawn, synthetic images. It shows how DermLens works and knows "
-    "nothing about real skin."
+    "This model was trained on drawn, synthetic images. It shows how DermLens works and knows nothing about real skin."
 )

@@ -1,17 +1,17 @@
 """The tree of exceptions. Every message states the rule, then what arrived, then what to do.
 
-    DermLensError
-    ├── ConfigError           a hyper-parameter out of bounds, or an unknown name
-    ├── DatasetError          a data set that cannot be found or used
-    │   └── SplitLeakError    a lesion stands on both sides of a split
-    ├── ImageError            bytes that are no readable image
-    ├── WeightsError          pretrained weights that cannot be had
-    ├── RunError              a run folder that cannot be used
-    │   ├── RunNotFoundError  no such run
-    │   ├── RunSchemaError    written by another version of DermLens
-    │   └── RunBusyError      another process is writing it, or a training is already under way
-    ├── TrainingStopped       somebody asked the training to stop
-    └── ServerError           a port in use, a server that does not come up
+DermLensError
+├── ConfigError           a hyper-parameter out of bounds, or an unknown name
+├── DatasetError          a data set that cannot be found or used
+│   └── SplitLeakError    a lesion stands on both sides of a split
+├── ImageError            bytes that are no readable image
+├── WeightsError          pretrained weights that cannot be had
+├── RunError              a run folder that cannot be used
+│   ├── RunNotFoundError  no such run
+│   ├── RunSchemaError    written by another version of DermLens
+│   └── RunBusyError      another process is writing it, or a training is already under way
+├── TrainingStopped       somebody asked the training to stop
+└── ServerError           a port in use, a server that does not come up
 """
 
 

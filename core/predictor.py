@@ -164,7 +164,9 @@ def served_predictor() -> Predictor:
     global _served
     run = served_run()
     if run is None:
-        raise RunNotFoundError("A run must be served before anything can be predicted. Received: none. Train one first.")
+        raise RunNotFoundError(
+            "A run must be served before anything can be predicted. Received: none. Train one first."
+        )
     key = (str(run.folder), (run.folder / MODEL).stat().st_mtime_ns if (run.folder / MODEL).exists() else 0)
     with _loading:  # two first visitors load the model once
         if _served is None or _served[0] != key:

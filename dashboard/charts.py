@@ -13,7 +13,6 @@ import plotly.graph_objects as go
 
 from core.data.splits import PARTS
 from core.diagnoses import BY_CODE, CODES
-from core.evaluation.metrics import NEVUS
 
 INK = "#0B7A75"
 TRAIN_INK, VALIDATION_INK = "#8A98A3", INK
@@ -366,10 +365,13 @@ def select_answers(
     if which != ALL:
         rows = rows[(rows["dx"] == rows["predicted"]) == (which == RIGHT)]
     probabilities = rows.reindex(columns=[f"p_{code}" for code in CODES]).to_numpy(float)
-    place = {code: index for index, code in enumerate(CODES)}
     at = np.arange(len(rows))
-    known = rows["dx"].map(place).fillna(NEVUS).astype(int), rows["predicted"].map(place).fillna(NEVUS).astype(int)
     rows = rows[["image_id", "dx", "predicted"]].assign(
-        confidence=probabilities[at, known[1]], confidence_in_truth=probabilities[at, known[0]]
+        confidence=probabilities[at, _places(rows["predicted"])],
+        confidence_in_truth=probabilities[at, _places(rows["dx"])],
     )
     return rows.sort_values(["confidence", "image_id"], ascending=[order == UNSURE, True]).reset_index(drop=True)
+
+
+def _places(codes: pd.Series) -> np.ndarray:
+    return np.array([CODES.index(code) for code in codes], int)

@@ -56,6 +56,12 @@ class RunCard:
         """Whether the run has figures to show."""
         return self.state == "finished"
 
+    @property
+    def label(self) -> str:
+        """One line for a list: the figure first, so that runs can be compared."""
+        figure = f"{self.balanced_accuracy:.1%}" if self.balanced_accuracy is not None else self.state
+        return f"{figure} · {self.name} · {self.created:%d %b %H:%M}"
+
 
 # ---- runs --------------------------------------------------------------------------------------
 

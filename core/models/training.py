@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -187,7 +187,7 @@ def _write_manifest(
         MANIFEST,
         {
             "schema_version": SCHEMA_VERSION,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": list(CODES),
             "backbone": config.backbone,
             "train_from": config.train_from,

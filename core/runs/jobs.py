@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -58,10 +58,8 @@ def stop(run: Run) -> None:
         return
     (run.folder / STOP_REQUEST).touch()
     if status.pid is not None:
-        try:
+        with suppress(ProcessLookupError):  # it ended in between; its status says how
             os.kill(status.pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass  # it ended in between; its status says how
 
 
 @contextmanager

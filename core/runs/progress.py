@@ -13,6 +13,7 @@ from core.errors import DermLensError, TrainingStopped
 from core.runs.run import STOP_REQUEST, Run, Status
 
 HEARTBEAT = 2.0  # seconds between two writings of the status
+PRINTING = 10.0  # seconds between two lines on the terminal
 
 
 class Progress:
@@ -27,7 +28,7 @@ class Progress:
         self.run = run
         me = psutil.Process(os.getpid())
         self.status = Status(state="running", epochs=epochs, pid=me.pid, pid_started=me.create_time())
-        self._last_beat = 0.0
+        self._last_beat = self._last_line = 0.0
         self._phase_started = time.monotonic()
 
     @contextmanager
@@ -74,7 +75,9 @@ class Progress:
         left = (total - done) / speed if speed > 0 else None
         message = f"{done:,} of {total:,} images, {speed:,.0f} images/s, {_clock(left)} left"
         self._write(message=message, images_per_second=speed, seconds_left=left)
-        print(f"[{self.status.phase}] {message}", flush=True)
+        if time.monotonic() - self._last_line >= PRINTING or done == total:
+            self._last_line = time.monotonic()
+            print(f"[{self.status.phase}] {message}", flush=True)
 
     def epoch(self, epoch: int, speed: float, seconds_left: float, message: str) -> None:
         """Report a whole epoch."""

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +222,7 @@ class Run:
 
     def write_status(self, status: Status) -> None:
         """Write the status with the present time."""
-        moment = datetime.now(timezone.utc).timestamp()
+        moment = datetime.now(UTC).timestamp()
         write_json(self.folder / STATUS, dataclasses.asdict(dataclasses.replace(status, updated=moment)))
 
     @contextmanager
@@ -309,7 +309,7 @@ def promote(run: Run) -> None:
     """
     if not run.usable:
         raise RunError(f"Only a finished run can be served. Received: run {run.id!r}, {run.status().state}.")
-    moment = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
     # a path relative to the root where it can be, so that the folder of all runs can be moved
     write_json(run.folder.parent / CURRENT, {"run": run.id, "promoted": moment})
 

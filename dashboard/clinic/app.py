@@ -39,6 +39,14 @@ THEME = gr.themes.Base(
     radius_size="lg",
     font=("Inter", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "Liberation Sans", "Arial", "sans-serif"),
     font_mono=("Consolas", "Menlo", "DejaVu Sans Mono", "monospace"),
+).set(
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+    button_primary_background_fill="*primary_700",
+    button_primary_background_fill_hover="*primary_800",
+    button_primary_background_fill_dark="*primary_700",
+    button_primary_background_fill_hover_dark="*primary_600",
+    slider_color="*primary_600",
 )
 
 CHOOSE_BAR = """
@@ -162,20 +170,23 @@ def build_page() -> gr.Blocks:
         prediction = gr.State(None, time_to_live=KEPT_SECONDS)
         with gr.Row(elem_classes="dl-columns"):
             with gr.Column(min_width=300, elem_classes="dl-card"):
+                gr.HTML(markup.title("image"))
                 image = gr.Image(
-                    label=text("image"), sources=["upload", "clipboard", "webcam"], height=300, buttons=["fullscreen"],
+                    sources=["upload", "clipboard", "webcam"], height=270, buttons=["fullscreen"], show_label=False,
                     placeholder=text("drop"), alt_text=text("image_alt"), elem_id="image",
                 )  # fmt: skip
                 button = gr.Button(text("assess"), variant="primary", elem_id="assess")
                 examples = gr.HTML("", js_on_load=CHOOSE_EXAMPLE)
             with gr.Column(min_width=300, elem_classes="dl-card"):
+                gr.HTML(markup.title("answer"))
                 answer = gr.HTML(
                     _answer(markup.waiting()), html_template="${value.html}", js_on_load=CHOOSE_BAR, elem_id="answer"
                 )
             with gr.Column(min_width=300, elem_classes="dl-card"):
+                gr.HTML(markup.title("heatmap"))
                 heat = gr.Image(
-                    label=text("heatmap_picture"), interactive=False, height=300, format="png",
-                    buttons=["download", "fullscreen"], alt_text=text("heatmap_alt"), elem_id="heat",
+                    interactive=False, height=270, format="png", buttons=["download", "fullscreen"], show_label=False,
+                    alt_text=text("heatmap_alt"), elem_id="heat",
                 )  # fmt: skip
                 evidence = gr.HTML(markup.evidence(None), elem_id="evidence")
                 strength = gr.Slider(0, 100, 50, step=5, label=text("opacity"), elem_id="strength", buttons=[])

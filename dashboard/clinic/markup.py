@@ -29,6 +29,11 @@ def header() -> str:
     )
 
 
+def title(key: str) -> str:
+    """The name of one of the page's three parts."""
+    return f'<h2 class="dl-part">{escape(text(key))}</h2>'
+
+
 def provenance(run_id: str | None) -> str:
     """Which run answers, and what becomes of the images."""
     origin = text("provenance").format(run=run_id) if run_id else text("no_provenance")
@@ -61,7 +66,7 @@ def answer(prediction: Prediction, chosen: str) -> str:
         f"<strong>{escape(percent(malignant))}</strong></p></div>"
     )
     bars = "".join(_bar(diagnosis, p, diagnosis.code == chosen) for diagnosis, p in ranked)
-    return headline + _list(bars) + f'<p class="dl-fine">{escape(text("calibrated"))}</p>'
+    return headline + _list(bars, text("choose")) + f'<p class="dl-fine">{escape(text("calibrated"))}</p>'
 
 
 def waiting() -> str:
@@ -115,7 +120,6 @@ def examples(images: Sequence[tuple[str, np.ndarray]]) -> str:
     )
     return (
         f'<p class="dl-eyebrow">{escape(text("examples"))}</p><div class="dl-examples">{pictures}</div>'
-        f'<p class="dl-fine">{escape(text("examples_hint"))}</p>'
     )
 
 
@@ -127,26 +131,26 @@ def _thumbnail(image: np.ndarray) -> str:
 def _kind(diagnosis: Diagnosis) -> str:
     """Malignant or benign: said in a word and by a symbol, never by colour alone."""
     if diagnosis.malignant:
-        return f'<span class="dl-kind dl-malignant">▲ {escape(text("malignant"))}</span>'
+        return f'<span class="dl-kind dl-malignant">▲ {escape(text("kind_" + diagnosis.code))}</span>'
     return f'<span class="dl-kind">{escape(text("benign"))}</span>'
 
 
 def _bar(diagnosis: Diagnosis, share: float | None, chosen: bool) -> str:
-    mark = f'<small class="dl-malignant">▲ {escape(text("malignant_short"))}</small>' if diagnosis.malignant else ""
+    kind = f"▲ {escape(text('kind_' + diagnosis.code))}" if diagnosis.malignant else ""
     figure = "–" if share is None else percent(share)
     width = 0.0 if share is None else 100 * share
     return (
         f'<button type="button" class="dl-bar" data-code="{diagnosis.code}" aria-pressed="{str(chosen).lower()}"'
         f"{' disabled' if share is None else ''}>"
-        f'<span class="dl-name">{escape(diagnosis.name)} {mark}</span>'
+        f'<span class="dl-name">{escape(diagnosis.name)} <small class="dl-malignant">{kind}</small></span>'
         f'<span class="dl-figure">{escape(figure)}</span>'
         f'<span class="dl-track"><span style="width:{width:.2f}%;background:{diagnosis.colour}"></span></span></button>'
     )
 
 
-def _list(bars: str) -> str:
+def _list(bars: str, hint: str = "") -> str:
     return (
-        f'<p class="dl-eyebrow">{escape(text("all_seven"))} <span>{escape(text("choose"))}</span></p>'
+        f'<p class="dl-eyebrow">{escape(text("all_seven"))} <span>{escape(hint)}</span></p>'
         f'<div class="dl-bars" role="group" aria-label="{escape(text("all_seven"))}">{bars}</div>'
     )
 

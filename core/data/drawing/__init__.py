@@ -1,0 +1,1 @@
+"""Draw synthetic skin lesions: dermatoscopic cartoons of the seven diagnoses."""

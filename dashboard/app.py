@@ -1,0 +1,69 @@
+"""The analyst's dashboard: navigation, the run picker, and what every page carries.
+
+    python -m dashboard        or        streamlit run dashboard/app.py
+"""
+
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # streamlit puts only this folder on the path
+
+from dashboard import loaders, widgets  # noqa: E402
+
+PAGES = {
+    "Look": [
+        st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
+        st.Page("views/dataset.py", title="Data set", icon=":material/photo_library:"),
+        st.Page("views/training.py", title="Training", icon=":material/show_chart:"),
+        st.Page("views/evaluation.py", title="Evaluation", icon=":material/grid_on:"),
+    ],
+    "Understand": [
+        st.Page("views/errors.py", title="Errors", icon=":material/rule:"),
+        st.Page("views/explain.py", title="Explain", icon=":material/center_focus_strong:"),
+    ],
+    "Do": [st.Page("views/retrain.py", title="Retrain", icon=":material/model_training:")],
+}
+
+
+def run_picker() -> None:
+    """The sidebar's choice of a run; the served one at first, else the newest finished one."""
+    cards = {card.run.id: card for card in loaders.run_cards()}
+    if not cards:
+        st.session_state[widgets.RUN_KEY] = None
+        st.sidebar.caption("No run yet.")
+        return
+    first = next((name for name, card in cards.items() if card.served), next(iter(cards)))
+    if st.session_state.get("pick_next") in cards:  # a training that was started just now
+        st.session_state["picked"] = st.session_state.pop("pick_next")
+    if st.session_state.get("picked") not in cards:
+        st.session_state["picked"] = first
+    with st.sidebar:
+        picked = st.selectbox("Run", list(cards), format_func=lambda name: cards[name].label, key="picked")
+        card = cards[picked]
+        with st.container(horizontal=True, gap="xsmall"):
+            widgets.state_badge(card.state)
+            if card.served:
+                st.badge("served", icon=":material/podium:", color="primary", help="The clinician's page uses it.")
+        st.caption(f"{card.created:%d %B %Y, %H:%M}  \n{card.run.id}")
+    st.session_state[widgets.RUN_KEY] = card.run
+    if card.finished:
+        loaders.warm_up(card.run)
+
+
+def main() -> None:
+    """Draw the frame, then the chosen page."""
+    st.set_page_config(
+        page_title="DermLens",
+        page_icon=":material/dermatology:",
+        layout="wide",
+        menu_items={"About": "**DermLens** — what a skin-lesion classifier sees, and how far to trust it."},
+    )
+    page = st.navigation(PAGES)
+    run_picker()
+    widgets.notices(widgets.chosen_run())
+    page.run()
+
+
+main()

@@ -1,0 +1,176 @@
+"""What a run learned from: how many images of what, of whom, and how they were split."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.data.ham10000 import Dataset
+from core.diagnoses import BY_CODE, CODES
+from core.errors import DatasetError
+from core.runs.run import Run
+from dashboard import charts, loaders, widgets
+from dashboard.widgets import PARTS, percent
+
+DIAGNOSES, PATIENTS, LESIONS, SAMPLES, LEAKAGE = "Diagnoses", "Patients", "Lesions", "Images", "Leakage and gaps"
+SECTION = "dataset_section"
+PATIENT_VIEWS = {"age": "Age", "sex": "Sex", "localization": "Body site", "dx_type": "How it was confirmed"}
+
+
+def body(run: Run) -> None:
+    """One section at a time: only what is shown is computed."""
+    splits = loaders.splits(run)
+    dataset = find(run)
+    if dataset is None and splits.empty:
+        widgets.not_yet(run, "data set")
+        return
+    facts(splits if dataset is None else dataset.images, splits)
+    section = st.segmented_control(
+        "Section", [DIAGNOSES, PATIENTS, LESIONS, SAMPLES, LEAKAGE], default=DIAGNOSES, required=True, key=SECTION,
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
+    images = splits if dataset is None else dataset.images
+    if section == DIAGNOSES:
+        diagnoses(images, splits)
+    elif section == LESIONS:
+        lesions(images)
+    elif section == LEAKAGE:
+        leakage(run, dataset)
+    elif dataset is None:
+        st.info("This needs the folder of the images, which is not there any more.", icon=":material/folder_off:")
+    elif section == PATIENTS:
+        patients(dataset.images)
+    else:
+        samples(dataset)
+
+
+def find(run: Run) -> Dataset | None:
+    """The data set, or a sentence on why it is not there."""
+    folder = loaders.manifest(run).get("data", {}).get("folder")
+    try:
+        dataset = loaders.dataset_of(run)
+    except DatasetError as error:
+        st.warning(str(error), icon=":material/folder_off:")
+        return None
+    if dataset is None and folder:
+        st.warning(
+            f"The folder {folder} is not there any more: ages, sites and images cannot be shown. What the run kept "
+            "of the data set is below.",
+            icon=":material/folder_off:",
+        )
+    return dataset
+
+
+def facts(images: pd.DataFrame, splits: pd.DataFrame) -> None:
+    """The size of it in one line."""
+    parts = splits["split"].value_counts()
+    words = ", ".join(f"{parts[part]:,} {name.lower()}" for part, name in PARTS.items() if part in parts)
+    lesion_count = images["lesion_id"].nunique()
+    st.markdown(f"**{len(images):,} images** of **{lesion_count:,} lesions**" + (f": {words}." if words else "."))
+
+
+def diagnoses(images: pd.DataFrame, splits: pd.DataFrame) -> None:
+    """How many images of each diagnosis, and where they went."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.subheader("Images of each diagnosis")
+        log = st.toggle("Logarithmic axis: shows the rare ones", key="dataset_log", persist_state="session")
+        figure = charts.class_bars(images["dx"], log)
+        event = widgets.chart(figure, "dataset_classes", "Images of each diagnosis", clickable=True)
+        st.caption("Click a bar to see images of that diagnosis.")
+    with right:
+        st.subheader("Where they went")
+        if splits.empty:
+            st.caption("The split is not made yet.")
+        else:
+            widgets.chart(charts.split_bars(splits), "dataset_splits", "Parts of the split for each diagnosis")
+            st.caption("All images of a lesion are in one part.")
+    chosen = charts.customdata_of(event)
+    if chosen:
+        st.session_state["dataset_jump"] = chosen[0]
+        st.rerun()
+
+
+def patients(images: pd.DataFrame) -> None:
+    """Age, sex, site and confirmation, each by diagnosis."""
+    view = st.pills(
+        "By", list(PATIENT_VIEWS), format_func=PATIENT_VIEWS.get, default="age", required=True,
+        key="dataset_patients", persist_state="session",
+    )  # fmt: skip
+    if view == "age":
+        missing = int(images["age"].isna().sum())
+        widgets.chart(charts.age_boxes(images), "dataset_age", "Ages of each diagnosis")
+        st.caption(f"Box: the middle half; line: the median; whiskers: youngest and oldest. {missing:,} without an age.")
+    else:
+        share = st.toggle("Shares instead of numbers", key="dataset_share", persist_state="session")
+        figure = charts.stacked_bars(images, view, share)
+        widgets.chart(figure, f"dataset_{view}", f"{PATIENT_VIEWS[view]} by diagnosis")
+
+
+def lesions(images: pd.DataFrame) -> None:
+    """Why the split goes by lesion."""
+    several = images.duplicated("lesion_id", keep=False)
+    st.subheader("Images of one lesion")
+    st.markdown(
+        f"**{several.sum():,} images** ({percent(several.mean(), 0)}) show a lesion that other images show as well. "
+        "They look nearly alike, and so a lesion is never on both sides of the split."
+    )
+    widgets.chart(charts.lesion_bars(images), "dataset_lesions", "Lesions by their number of images")
+
+
+def samples(dataset: Dataset) -> None:
+    """Six images of each diagnosis, others at each press of the button."""
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    with left:
+        chosen = widgets.diagnosis_filter("Diagnosis", "dataset_samples")
+    with right:
+        if st.button("Other images", icon=":material/shuffle:", key="dataset_shuffle"):
+            st.session_state["dataset_seed"] = st.session_state.get("dataset_seed", 0) + 1
+    rng = np.random.default_rng(st.session_state.get("dataset_seed", 0))
+    for code in (chosen,) if chosen else CODES:
+        rows = dataset.images[dataset.images["dx"] == code]
+        if rows.empty:
+            continue
+        drawn = rows.iloc[rng.permutation(len(rows))[: 24 if chosen else 6]]
+        st.markdown(f"**{BY_CODE[code].name}**  \n:small[{BY_CODE[code].sentence}]")
+        widgets.image_grid(list(zip(drawn["image_id"], drawn["path"], strict=True)))
+
+
+def leakage(run: Run, dataset: Dataset | None) -> None:
+    """What a careless split would have leaked, and what was left out."""
+    manifest = loaders.manifest(run)
+    rows = manifest.get("split", {}).get("leakage", [])
+    st.subheader("What a split by image would have leaked")
+    total = next((row for row in rows if row.get("code") == "all"), None)
+    if total:
+        st.markdown(
+            f"Split by image instead of by lesion, **{percent(total['leaked'])}** of the held-out images would have "
+            "had another image of the same lesion in training. The figures would have looked better, and would not "
+            "have held for new patients. **This run splits by lesion: nothing leaks.**"
+        )
+        table = pd.DataFrame(
+            {
+                "Diagnosis": ["All" if row["code"] == "all" else charts.name_of(row["code"]) for row in rows],
+                "Images": [row["n"] for row in rows],
+                "Would have leaked": [100 * row["leaked"] for row in rows],
+            }
+        )
+        leaked = st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)
+        st.dataframe(table, hide_index=True, column_config={"Would have leaked": leaked})
+    else:
+        st.caption("This run has no leakage report yet.")
+    left_out(manifest.get("data", {}).get("left_out") or (dataset.left_out if dataset else {}))
+
+
+def left_out(faults: dict[str, list[str]]) -> None:
+    """Images that could not be used, by reason."""
+    st.subheader("Images that were left out")
+    if not faults:
+        st.caption("None: every row names one readable image, its diagnosis and its lesion.")
+    for what, names in faults.items():
+        st.markdown(f"**{len(names):,}** {what}: {', '.join(names[:8])}{', …' if len(names) > 8 else ''}")
+
+
+jump = st.session_state.pop("dataset_jump", None)
+if jump:
+    st.session_state["dataset_samples"], st.session_state[SECTION] = jump, SAMPLES
+widgets.page("Data set", "What the run learned from: how many images, of what, of whom, and how they were split.", body)

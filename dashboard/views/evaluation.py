@@ -1,0 +1,105 @@
+"""How good a run is, part by part: headline, confusion matrix, and a table of the seven diagnoses."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.diagnoses import CODES
+from core.runs.run import Run
+from dashboard import charts, loaders, widgets
+from dashboard.widgets import PARTS, Tile, interval, percent
+
+COUNTS, RATES = "Numbers of images", "Shares of each true diagnosis"
+
+
+def body(run: Run) -> None:
+    """Choose a part of the split or an external data set; read its figures."""
+    loaders.manifest(run)
+    figures = {part: loaders.metrics(run)[part] for part in PARTS if loaders.metrics(run).get(part)}
+    external = {f"external: {name}": content.get("metrics", {}) for name, content in run.evaluations().items()}
+    if not figures and not external:
+        widgets.not_yet(run, "figures")
+        return
+    choices = figures | external
+    part = st.segmented_control(
+        "Images", list(choices), format_func=lambda name: PARTS.get(name, name), default=next(iter(choices)),
+        required=True, key=f"evaluation_part_{run.id}", persist_state="session",
+    )  # fmt: skip
+    explain_part(part)
+    headline(choices[part])
+    matrix(choices[part], part if part in figures else None)
+    per_class(choices[part].get("per_class", {}))
+
+
+def explain_part(part: str) -> None:
+    """What the chosen images were used for."""
+    st.caption(
+        {
+            "test": "Never used in training, and looked at once: these are the figures to quote.",
+            "validation": "Used to stop the training early, so that these figures are a little too good.",
+            "calibration": "Used to calibrate the confidences, not to learn.",
+        }.get(part, "Images from elsewhere, which the run never learned from.")
+    )
+
+
+def headline(figures: dict[str, Any]) -> None:
+    """Three figures with their intervals."""
+    n = f"n = {figures.get('n', 0):,}"
+    always = percent(figures.get("always_nevus_accuracy"))
+    widgets.metric_row(
+        [
+            Tile(label, percent((figures.get(key) or {}).get("value")), f"{interval(figures.get(key))}, {line}")
+            for key, label, line in (
+                ("balanced_accuracy", "Balanced accuracy", n),
+                ("macro_auc", "Macro AUC", n),
+                ("accuracy", "Accuracy", f"always “nevus”: {always}"),
+            )
+        ]
+    )
+
+
+def matrix(figures: dict[str, Any], part: str | None) -> None:
+    """The confusion matrix; a click on a cell opens its images. Of an external data set there are none."""
+    counts = np.array(figures.get("confusion", {}).get("counts", []))
+    if counts.shape != (len(CODES), len(CODES)):
+        return
+    st.subheader("What is taken for what")
+    shown = st.segmented_control(
+        "Cells show", [COUNTS, RATES], default=COUNTS, required=True, key="evaluation_cells", persist_state="session",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    hint = "Each row is a true diagnosis, each column an answer; the diagonal is right."
+    st.caption(f"{hint} Click a cell to see its images." if part else hint)
+    figure = charts.confusion(counts, as_rates=shown == RATES)
+    event = widgets.chart(figure, f"evaluation_matrix_{part}", "Confusion matrix", clickable=part is not None)
+    cell = charts.customdata_of(event)
+    if cell:
+        widgets.open_gallery(part, *cell)
+
+
+def per_class(figures: dict[str, dict[str, Any]]) -> None:
+    """The seven diagnoses with all their figures."""
+    st.subheader("Each diagnosis")
+    names = {"sensitivity": "Sensitivity", "specificity": "Specificity", "precision": "Precision", "f1": "F1"}
+    rows = []
+    for code in CODES:
+        values = figures.get(code, {})
+        row = {"Diagnosis": charts.name_of(code), "Images": values.get("n", 0)}
+        for key, name in (*names.items(), ("auc", "AUC")):
+            value = values.get(key)
+            row[name] = None if value is None else 100 * value
+        row["Note"] = "few cases" if values.get("n", 0) < charts.FEW else ""
+        rows.append(row)
+    columns = (*names.values(), "AUC")
+    formats = {name: st.column_config.NumberColumn(format="%.1f %%") for name in columns}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=formats)
+    st.caption(
+        "Sensitivity: the share of a diagnosis that is recognised. Specificity: the share of all others that is not "
+        "taken for it. Precision: the share of such answers that is right. "
+        f"Fewer than {charts.FEW} cases say little."
+    )
+
+
+widgets.page("Evaluation", "How good the chosen run is on each diagnosis, and what it takes for what.", body)

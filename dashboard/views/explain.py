@@ -1,0 +1,137 @@
+"""One image: what the run says of it, and what each of the seven answers rests on."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.diagnoses import BY_CODE, CODES
+from core.errors import DermLensError
+from core.predictor import Prediction
+from core.runs.run import Run
+from dashboard import charts, loaders, widgets
+
+FROM_DATASET, UPLOAD = "From the data set", "Upload"
+IMAGE, DIAGNOSIS = "explain_image", "explain_code"
+LEGEND = (
+    "**How to read the heatmap.** Red is what speaks most for the chosen diagnosis, blue only little; where nothing "
+    "speaks for it, the image is left as it is. The colour scale is the same for all images of this run, so that two "
+    "pictures can be compared: a heatmap that stays pale rests on little. Hatched grey: the model did not see it, it "
+    "looks at the centre square. A heatmap shows where evidence lies, not whether it is right."
+)
+
+
+def body(run: Run) -> None:
+    """Choose an image, then read the answer."""
+    loaders.manifest(run)
+    if not run.usable:
+        widgets.not_yet(run, "model")
+        return
+    origin = st.segmented_control(
+        "Image", [FROM_DATASET, UPLOAD], default=FROM_DATASET, required=True, key="explain_origin",
+        label_visibility="collapsed", persist_state="session",
+    )  # fmt: skip
+    source, row = from_dataset(run) if origin == FROM_DATASET else (uploaded(), None)
+    if source is not None:
+        with st.spinner("Looking at the image… the first one after a start takes a few seconds."):
+            prediction = loaders.answer(run, source)
+        show(prediction, row)
+
+
+def uploaded() -> bytes | None:
+    """The bytes of a file, as they are: core alone decodes them."""
+    file = st.file_uploader(
+        "A dermatoscopic image", type=["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp"], key="explain_upload",
+        help="It stays in this computer's memory and is written nowhere.",
+    )  # fmt: skip
+    return file.getvalue() if file else None
+
+
+def from_dataset(run: Run) -> tuple[str | None, pd.Series | None]:
+    """An image by its id, or the next random one of a diagnosis."""
+    dataset = loaders.dataset_of(run)
+    if dataset is None:
+        st.info("The folder of the images is not there any more. Upload one instead.", icon=":material/folder_off:")
+        return None, None
+    images = dataset.images
+    if IMAGE not in st.session_state:
+        another(images, None)
+    by_id, by_code, button = st.columns([2, 2, 1], vertical_alignment="bottom")
+    with by_id:
+        asked = st.text_input("Image id", key=IMAGE, icon=":material/search:", persist_state="session").strip()
+    with by_code:
+        code = widgets.diagnosis_filter("Diagnosis", "explain_among")
+    with button:
+        st.button("Another", icon=":material/shuffle:", on_click=another, args=(images, code), width="stretch",
+                  help="A random image of that diagnosis")  # fmt: skip
+    found = images[images["image_id"].str.lower() == asked.lower()]
+    if not found.empty:
+        return found["path"].iloc[0], found.iloc[0]
+    near(images, asked)
+    return None, None
+
+
+def another(images: pd.DataFrame, code: str | None) -> None:
+    """Put a random image id into the field."""
+    rows = images[images["dx"] == code] if code else images
+    if not rows.empty:
+        st.session_state[IMAGE] = str(rows["image_id"].iloc[np.random.default_rng().integers(len(rows))])
+
+
+def near(images: pd.DataFrame, asked: str) -> None:
+    """Ids that hold what was typed, as buttons."""
+    like = images.loc[images["image_id"].str.contains(asked, case=False, regex=False), "image_id"]
+    if like.empty:
+        st.info(f"No image of this data set is called {asked!r}.", icon=":material/search_off:")
+        return
+    st.caption(f"{len(like):,} image ids hold “{asked}”" + (", the first of them:" if len(like) > 8 else ":"))
+    with st.container(horizontal=True):
+        for name in like.iloc[:8]:
+            st.button(name, key=f"near_{name}", on_click=st.session_state.__setitem__, args=(IMAGE, name))
+
+
+def show(prediction: Prediction, row: pd.Series | None) -> None:
+    """Image, heatmap and confidences."""
+    truth = None if row is None else row["dx"]
+    known = f" The truth is **{BY_CODE[truth].name}**." if truth in BY_CODE else ""
+    best = prediction.probabilities.max()
+    st.markdown(f"The most probable answer is **{BY_CODE[prediction.code].name}**, with {best:.0%} confidence.{known}")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        code = st.pills(
+            "Heatmap of", ["", *CODES], required=True, default="", key=DIAGNOSIS, persist_state="session",
+            format_func=lambda code: charts.name_of(code) if code else "The answer",
+        )  # fmt: skip
+    opacity = st.slider("Strength of the heatmap", 0.0, 1.0, 0.5, 0.05, key="explain_opacity", width=320)
+    shown = code or prediction.code
+    with st.grid(3, min_column_width=280) as grid:
+        with grid.cell():
+            st.image(prediction.image, caption="The image", width="stretch", output_format="JPEG", alt="The image")
+        with grid.cell():
+            picture = prediction.overlay(shown, opacity)
+            caption = f"What speaks for {charts.name_of(shown)}"
+            st.image(picture, caption=caption, width="stretch", output_format="JPEG", alt=caption)
+        with grid.cell():
+            figure = charts.probability_bars(prediction.probabilities, truth)
+            widgets.chart(figure, "explain_bars", "Confidence in each diagnosis")
+    if row is not None:
+        about(row)
+    st.caption(LEGEND)
+
+
+def about(row: pd.Series) -> None:
+    """What the data set knows of the image, and whether the model has learned from it."""
+    run = widgets.chosen_run()
+    try:
+        splits = loaders.splits(run)
+        part = splits.loc[splits["image_id"] == row["image_id"], "split"]
+    except DermLensError:
+        part = pd.Series(dtype=str)
+    if not part.empty and part.iloc[0] == "train":
+        st.info("The model learned from this image: its answer here says little about new ones.",
+                icon=":material/school:")  # fmt: skip
+    where = widgets.PARTS.get(part.iloc[0], part.iloc[0]).lower() if not part.empty else "not used"
+    age = "unknown age" if pd.isna(row["age"]) else f"{row['age']:.0f} years"
+    told = [age, row["sex"], row["localization"], f"confirmed by {row['dx_type']}" if row["dx_type"] else ""]
+    st.caption(f"{row['image_id']} · lesion {row['lesion_id']} · {where} · " + " · ".join(filter(None, told)))
+
+
+widgets.page("Explain", "One image: what the chosen run says of it, and what each answer rests on.", body)

@@ -1,0 +1,129 @@
+"""The headline of a run: how good it is, what it is, and where to go next."""
+
+import pandas as pd
+import streamlit as st
+
+from core.config import TrainConfig
+from core.errors import DermLensError
+from core.runs.run import Run
+from dashboard import charts, loaders, widgets
+from dashboard.widgets import Tile, duration, interval, percent
+
+NEXT = (
+    ("views/evaluation.py", "Which diagnoses does it mix up?", ":material/grid_on:"),
+    ("views/errors.py", "Look at what it got wrong", ":material/rule:"),
+    ("views/explain.py", "See what an answer rests on", ":material/center_focus_strong:"),
+    ("views/dataset.py", "What did it learn from?", ":material/photo_library:"),
+    ("views/retrain.py", "Train another one", ":material/model_training:"),
+)
+
+
+def body(run: Run) -> None:
+    """Headline, sensitivities and facts of a run."""
+    loaders.manifest(run)  # a run of another schema is refused before anything of it is shown
+    test = loaders.metrics(run).get("test")
+    if test:
+        headline(test)
+    else:
+        widgets.not_yet(run, "figures")
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        if test:
+            sensitivities(test)
+    with right:
+        facts(run)
+    where_next()
+
+
+def headline(test: dict) -> None:
+    """Four figures on the test split, each with what it must be read with."""
+    melanoma = test.get("per_class", {}).get("mel", {})
+    accuracy = test.get("accuracy", {}).get("value")
+    n = f"n = {test.get('n', 0):,}"
+    widgets.metric_row(
+        (
+            Tile(
+                "Balanced accuracy",
+                percent(test.get("balanced_accuracy", {}).get("value")),
+                f"{interval(test.get('balanced_accuracy'))}, {n}",
+                "The mean share recognised of each diagnosis: rare ones count as much as nevi.",
+            ),
+            Tile(
+                "Melanoma sensitivity",
+                percent(melanoma.get("sensitivity")),
+                f"of {melanoma.get('n', 0):,} melanomas; specificity {percent(melanoma.get('specificity'))}",
+                "The share of melanomas whose most probable answer was melanoma.",
+            ),
+            Tile(
+                "Macro AUC",
+                percent(test.get("macro_auc", {}).get("value")),
+                f"{interval(test.get('macro_auc'))}, {n}",
+                "How well each diagnosis is ranked above the rest, averaged over the seven; 50 % is chance.",
+            ),
+            Tile(
+                "Accuracy",
+                percent(accuracy),
+                f"always answering “nevus” scores {percent(test.get('always_nevus_accuracy'))}",
+                "The share of right answers. Two images in three are nevi, so that it flatters.",
+            ),
+        )
+    )
+
+
+def sensitivities(test: dict) -> None:
+    """A bar for each diagnosis; a click leads to its wrong answers."""
+    st.subheader("Share recognised of each diagnosis")
+    st.caption("Test images. Click a bar to see the images that were taken for something else.")
+    figure = charts.sensitivity_bars(test.get("per_class", {}))
+    event = widgets.chart(figure, "overview_bars", "Sensitivity of each of the seven diagnoses", clickable=True)
+    chosen = charts.customdata_of(event)
+    if chosen:
+        widgets.open_gallery("test", chosen[0], None)
+
+
+def facts(run: Run) -> None:
+    """What the run is, in words."""
+    st.subheader("What this run is")
+    manifest = loaders.manifest(run)
+    data, split = manifest.get("data", {}), manifest.get("split", {})
+    rows = settings(run)
+    if data:
+        kind = "drawn, synthetic images" if data.get("synthetic") else "photographs"
+        rows["Images"] = f"{data.get('images', 0):,} {kind} of {data.get('lesions', 0):,} lesions"
+        rows["Folder"] = str(data.get("folder", "–"))
+    if split.get("counts"):
+        rows["Split"] = ", ".join(f"{n:,} {part}" for part, n in ordered(split["counts"]).items())
+    if manifest.get("seconds") is not None:
+        rows["Training took"] = duration(manifest["seconds"])
+    if manifest.get("git_commit"):
+        rows["Code"] = f"commit {manifest['git_commit'][:10]}"
+    if manifest.get("model_sha256"):
+        rows["Model"] = f"SHA-256 {manifest['model_sha256'][:12]}…"
+    st.table(pd.DataFrame({"": rows.keys(), "value": rows.values()}), border="horizontal", hide_index=True,
+             hide_header=True)  # fmt: skip
+
+
+def settings(run: Run) -> dict[str, str]:
+    """What was asked for, as far as it can be read."""
+    try:
+        config: TrainConfig = loaders.config(run)
+    except DermLensError:
+        return {}
+    trained = {"head": "the head alone", "all": "everything"}.get(config.train_from, f"from {config.train_from} up")
+    return {"Network": config.backbone, "Trained": trained, "Seed": str(config.seed)}
+
+
+def ordered(counts: dict[str, int]) -> dict[str, int]:
+    """Counts of the parts, training first."""
+    return {part: counts[part] for part in charts.PARTS if part in counts}
+
+
+def where_next() -> None:
+    """Links to the questions that come next."""
+    st.subheader("Where to go next")
+    with st.container(horizontal=True):
+        for target, label, icon in NEXT:
+            st.page_link(target, label=label, icon=icon)
+
+
+widgets.page("Overview", "How good the chosen run is on images it has never seen, and what it is made of.", body)

@@ -1,0 +1,107 @@
+"""How the runs learned: curves of one or several, and a table to compare them."""
+
+import pandas as pd
+import streamlit as st
+
+from core.errors import DermLensError
+from core.runs.run import Run
+from dashboard import charts, loaders, widgets
+from dashboard.loaders import RunCard
+from dashboard.widgets import duration
+
+MEASURES = (
+    ("loss", "Loss", False),
+    ("balanced_accuracy", "Balanced accuracy", True),
+    ("accuracy", "Accuracy", True),
+    ("auc", "AUC", True),
+)
+
+
+def body(run: Run) -> None:
+    """Choose runs, compare their curves."""
+    cards = {card.run.id: card for card in loaders.run_cards() if card.state != "unreadable"}
+    asked = st.multiselect(
+        "Runs to compare", list(cards), default=[run.id] if run.id in cards else [], key=f"training_runs_{run.id}",
+        format_func=lambda name: cards[name].label, max_selections=len(charts.RUN_COLOURS), persist_state="session",
+    )  # fmt: skip
+    histories = {name: loaders.history(cards[name].run) for name in asked}
+    drawn = {label(cards[name], asked, cards): rows for name, rows in histories.items() if not rows.empty}
+    for name in (name for name, rows in histories.items() if rows.empty):
+        widgets.not_yet(cards[name].run, "curves")
+    if drawn:
+        legend(drawn)
+        plots(drawn)
+    st.subheader("All runs")
+    table(list(cards.values()))
+
+
+def label(card: RunCard, asked: list[str], cards: dict[str, RunCard]) -> str:
+    """A short name; with its time where another chosen run has the same."""
+    same = sum(cards[name].name == card.name for name in asked)
+    return card.name if same == 1 else f"{card.name}, {card.run.id[:15]}-{card.run.id[-4:]}"
+
+
+def legend(histories: dict[str, pd.DataFrame]) -> None:
+    """One legend for all the charts, in words."""
+    parts = ["dotted: training", "solid: validation", "★ best epoch, by validation balanced accuracy"]
+    if len(histories) > 1:
+        marks = zip(charts.RUN_COLOURS, histories, strict=False)
+        runs = "  ".join(f'<span style="color:{ink}">■</span> {name}' for ink, name in marks)
+        st.html(f'<div style="font-size:0.9rem">{runs}</div>')
+    else:
+        (rows,) = histories.values()
+        best = charts.best_epoch(rows)
+        if best is not None:
+            figure = rows["val_balanced_accuracy"].iloc[best]
+            st.markdown(f"Best epoch: **{best + 1}** of {len(rows)}, validation balanced accuracy **{figure:.1%}**.")
+    st.caption(" · ".join(parts))
+
+
+def plots(histories: dict[str, pd.DataFrame]) -> None:
+    """A chart for each measure, and the learning rate."""
+    with st.grid(3, min_column_width=300) as grid:
+        for measure, title, share in MEASURES:
+            with grid.cell():
+                st.markdown(f"**{title}**")
+                figure = charts.curves(histories, measure, share)
+                widgets.chart(figure, f"training_{measure}", f"{title} over the epochs")
+        with grid.cell():
+            st.markdown("**Learning rate**")
+            widgets.chart(charts.rate_steps(histories), "training_rate", "Learning rate over the epochs")
+
+
+def table(cards: list[RunCard]) -> None:
+    """Every run with what tells it from the others."""
+    rows = [row(card) for card in cards]
+    percent = st.column_config.NumberColumn(format="%.1f %%")
+    st.dataframe(
+        pd.DataFrame(rows), hide_index=True,
+        column_config={"Balanced accuracy": percent, "Melanoma sensitivity": percent, "Macro AUC": percent},
+    )  # fmt: skip
+
+
+def row(card: RunCard) -> dict[str, object]:
+    """One line of the table; what a run has not got stays empty."""
+    try:
+        test, manifest = loaders.metrics(card.run).get("test", {}), loaders.manifest(card.run)
+    except DermLensError:
+        test, manifest = {}, {}
+    figures = {
+        "Balanced accuracy": test.get("balanced_accuracy", {}).get("value"),
+        "Melanoma sensitivity": test.get("per_class", {}).get("mel", {}).get("sensitivity"),
+        "Macro AUC": test.get("macro_auc", {}).get("value"),
+    }
+    data = manifest.get("data", {})
+    return {
+        "Run": card.name + (" (served)" if card.served else ""),
+        "State": card.state,
+        **{name: None if figure is None else 100 * figure for name, figure in figures.items()},
+        "Images": data.get("images"),
+        "Data": "synthetic" if data.get("synthetic") else "photographs" if data else None,
+        "Took": duration(manifest.get("seconds")),
+        "Created": card.created,
+        "Id": card.run.id,
+    }
+
+
+widgets.page("Training", "How the runs learned, epoch by epoch: one alone, or several beside each other.", body)

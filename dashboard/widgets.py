@@ -1,0 +1,211 @@
+"""Pieces that several pages share: the frame of a page, notices, the row of metrics, charts, the image grid."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.errors import DermLensError
+from core.runs.run import Run
+from dashboard import loaders
+from dashboard.charts import name_of
+
+RUN_KEY = "run"  # the sidebar's picker keeps its choice here
+STATES = {
+    "queued": ("gray", ":material/schedule:"),
+    "running": ("blue", ":material/progress_activity:"),
+    "finished": ("green", ":material/check_circle:"),
+    "failed": ("red", ":material/error:"),
+    "stopped": ("orange", ":material/stop_circle:"),
+    "lost": ("orange", ":material/link_off:"),
+    "unreadable": ("red", ":material/help:"),
+}
+PARTS = {"test": "Test", "validation": "Validation", "calibration": "Calibration", "train": "Training"}
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One figure with the line that says how far to trust it."""
+
+    label: str
+    value: str
+    line: str
+    help: str | None = None
+
+
+# ---- words -------------------------------------------------------------------------------------
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.7421 -> "74.2 %"; what is no number becomes a dash."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{100 * value:.{digits}f} %"
+
+
+def interval(figure: dict[str, Any] | None) -> str:
+    """The 95 % interval of a figure in words."""
+    low, high = (figure or {}).get("low"), (figure or {}).get("high")
+    if low is None or high is None:
+        return "95 % interval unknown"
+    return f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+
+
+def duration(seconds: float | None) -> str:
+    """412 -> "6 min 52 s"."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+# ---- the frame of a page -----------------------------------------------------------------------
+
+
+def chosen_run() -> Run | None:
+    """The run that the sidebar's picker shows; None while there is none."""
+    return st.session_state.get(RUN_KEY)
+
+
+def page(title: str, lead: str, body: Callable[[Run], None], without_run: Callable[[], None] | None = None) -> None:
+    """A page: its title, one line on what it is for, and its body for the chosen run.
+
+    What DermLens refuses on purpose is shown as a sentence.
+
+    Args:
+        title: of the page.
+        lead: one line on what the page is for.
+        body: draws the page for a run.
+        without_run: draws it while there is no run at all; by default, how to make one.
+    """
+    st.title(title)
+    st.caption(lead)
+    run = chosen_run()
+    try:
+        if run is not None:
+            body(run)
+        else:
+            (without_run or empty_state)()
+    except DermLensError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def notices(run: Run | None) -> None:
+    """The research-use notice, and the one on drawn images where the run learned from such."""
+    st.caption(f":material/science: {RESEARCH_NOTICE}")
+    try:
+        synthetic = run is not None and loaders.manifest(run).get("data", {}).get("synthetic", False)
+    except DermLensError:
+        return  # the page says it
+    if synthetic:
+        st.warning(SYNTHETIC_NOTICE, icon=":material/draw:")
+
+
+def empty_state() -> None:
+    """What to do while there is no run at all."""
+    st.info(
+        "**There is no run yet.** A run is one training with everything it produced. Make the first one in a few "
+        "minutes, without any data of your own:",
+        icon=":material/rocket_launch:",
+    )
+    st.code("make demo", language="bash")
+    st.markdown("or, in full:")
+    st.code("python train.py --dataset synthetic --backbone efficientnet_lite0", language="bash")
+    st.markdown("You can also start it from here, and watch it:")
+    st.page_link("views/retrain.py", label="Start a training", icon=":material/model_training:")
+
+
+def state_badge(state: str) -> None:
+    """A run's state as a word in its colour."""
+    colour, icon = STATES.get(state, STATES["unreadable"])
+    st.badge(state, icon=icon, color=colour)
+
+
+def not_yet(run: Run, what: str) -> None:
+    """Says why a run has not got something, and what can be done."""
+    status = run.status()
+    reason = {
+        "queued": "It is waiting to start.",
+        "running": "It comes when the training gets there.",
+        "failed": status.error or "The training failed.",
+        "stopped": "The training was stopped.",
+        "lost": "Its process is gone.",
+        "finished": "This run was finished without it.",
+    }.get(status.state, "")
+    st.info(f"This run is **{status.state}** and has no {what} yet. {reason}", icon=":material/hourglass_empty:")
+    if status.state != "finished":
+        st.page_link("views/retrain.py", label="See its progress", icon=":material/model_training:")
+
+
+# ---- pieces ------------------------------------------------------------------------------------
+
+
+def metric_row(tiles: Sequence[Tile]) -> None:
+    """Figures side by side, each with its line; they wrap where there is little room."""
+    with st.grid(len(tiles), min_column_width=210) as grid:
+        for tile in tiles:
+            with grid.cell(), st.container(border=True, height="stretch"):
+                st.metric(tile.label, tile.value, help=tile.help)
+                st.caption(tile.line)
+
+
+def chart(figure: go.Figure, key: str, alt: str, clickable: bool = False) -> Any:
+    """A chart without Plotly's tool bar; of a clickable one, what was selected."""
+    options = {"config": {"displayModeBar": False}, "key": key, "alt": alt}
+    if clickable:
+        return st.plotly_chart(figure, on_select="rerun", selection_mode="points", **options)
+    st.plotly_chart(figure, **options)
+    return None
+
+
+def diagnosis_filter(label: str, key: str, on_change: Callable[[], None] | None = None) -> str | None:
+    """A choice among the seven diagnoses; None for all of them."""
+    return st.selectbox(
+        label, [None, *CODES], format_func=lambda code: "All diagnoses" if code is None else name_of(code), key=key,
+        on_change=on_change, persist_state="session",
+    )  # fmt: skip
+
+
+def image_grid(images: Sequence[tuple[str, str | None]], columns: int = 6) -> None:
+    """Small images with a line below each.
+
+    Args:
+        images: caption, and the path of an image or None.
+        columns: at most; fewer where there is little room.
+    """
+    with st.grid(columns, min_column_width=120) as grid:
+        for caption, path in images:
+            with grid.cell():
+                picture(path, caption)
+
+
+def picture(path: str | None, caption: str | None = None) -> None:
+    """One small image, or a line that says it cannot be shown."""
+    small = loaders.thumbnail(path) if path else None
+    if small is None:
+        st.caption(f"{caption or ''} (the image is not there any more)")
+    else:
+        st.image(small, caption=caption, width="stretch", alt=caption or "Dermatoscopic image")
+
+
+def open_gallery(part: str, truth: str | None, said: str | None) -> None:
+    """Go to the gallery of answers, filtered. Leaves the present page."""
+    which = "All" if truth and said else "Wrong"
+    st.session_state.update(
+        errors_part=part, errors_truth=truth, errors_said=said, errors_which=which, errors_page=1
+    )
+    st.switch_page("views/errors.py")
+
+
+def open_explanation(image_id: str) -> None:
+    """Go to an image of the data set, with its heatmaps. Leaves the present page."""
+    st.session_state.update(explain_image=image_id, explain_origin="From the data set", explain_code="")
+    st.switch_page("views/explain.py")
