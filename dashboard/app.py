@@ -12,6 +12,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # streamlit puts o
 
 from dashboard import loaders, widgets  # noqa: E402
 
+LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="150" height="32" viewBox="0 0 150 32">
+<circle cx="14" cy="15" r="10" fill="none" stroke="#1A9189" stroke-width="3"/>
+<path d="M21 22l7 7" stroke="#1A9189" stroke-width="4" stroke-linecap="round"/>
+<circle cx="13" cy="14" r="4" fill="#B5653A"/><circle cx="17" cy="17" r="2.2" fill="#8A4526"/>
+<text x="36" y="23" font-family="system-ui, Segoe UI, Roboto, Helvetica, Arial, sans-serif" font-size="21"
+ font-weight="650" fill="#1A9189">DermLens</text></svg>"""
 PAGES = {
     "Look": [
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
@@ -46,7 +52,7 @@ def run_picker() -> None:
             widgets.state_badge(card.state)
             if card.served:
                 st.badge("served", icon=":material/podium:", color="primary", help="The clinician's page uses it.")
-        st.caption(f"{card.created:%d %B %Y, %H:%M}  \n{card.run.id}")
+        st.caption(f"{card.name}  \n{card.created:%d %B %Y, %H:%M}  \n{card.run.id}")
     st.session_state[widgets.RUN_KEY] = card.run
     if card.finished:
         loaders.warm_up(card.run)
@@ -56,10 +62,12 @@ def main() -> None:
     """Draw the frame, then the chosen page."""
     st.set_page_config(
         page_title="DermLens",
-        page_icon=":material/dermatology:",
+        page_icon="🔬",
         layout="wide",
+        initial_sidebar_state=310,
         menu_items={"About": "**DermLens** — what a skin-lesion classifier sees, and how far to trust it."},
     )
+    st.logo(LOGO)
     page = st.navigation(PAGES)
     run_picker()
     widgets.notices(widgets.chosen_run())

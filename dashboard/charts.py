@@ -19,6 +19,7 @@ TRAIN_INK, VALIDATION_INK = "#8A98A3", INK
 PART_COLOURS = dict(zip(PARTS, ("#0B7A75", "#D9822B", "#5B6CC4", "#B5446E"), strict=True))
 RUN_COLOURS = ("#0B7A75", "#D9822B", "#5B6CC4", "#B5446E", "#3F9B5B", "#7A8B99")
 CLEAR = "rgba(0,0,0,0)"
+TEXT = {"light": "#1B262B", "dark": "#E4EBEE"}
 GRID = "rgba(128,140,148,0.22)"
 FEW = 20  # a class with fewer cases says so
 
@@ -30,7 +31,7 @@ def name_of(code: str) -> str:
 
 def wrapped(name: str, width: int = 18) -> str:
     """A name broken into lines for an axis."""
-    return "<br>".join(textwrap.wrap(name, width))
+    return "<br>".join(textwrap.wrap(name, width, break_long_words=False))
 
 
 def _figure(height: int, **layout: Any) -> go.Figure:
@@ -41,11 +42,22 @@ def _figure(height: int, **layout: Any) -> go.Figure:
         "plot_bgcolor": CLEAR,
         "dragmode": False,
         "bargap": 0.28,
-        "legend": {"orientation": "h", "y": -0.18, "x": 0, "xanchor": "left", "title": None},
+        "legend": {"orientation": "h", "y": -0.18, "x": 0, "traceorder": "normal", "title": None},
     }
     figure = go.Figure(layout=base | layout)
     figure.update_xaxes(fixedrange=True, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
     figure.update_yaxes(fixedrange=True, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
+    return figure
+
+
+def themed(figure: go.Figure, theme: str) -> go.Figure:
+    """The figure with text that can be read on a "light" or a "dark" page."""
+    ink = TEXT.get(theme, TEXT["light"])
+    figure.update_layout(font={"color": ink, "size": 13}, legend_font_color=ink)
+    figure.update_xaxes(tickfont={"color": ink, "size": 12}, title_font={"color": ink, "size": 12})
+    figure.update_yaxes(tickfont={"color": ink, "size": 12}, title_font={"color": ink, "size": 12})
+    figure.update_traces(outsidetextfont_color=ink, selector={"type": "bar"})
+    figure.update_traces(textfont_color=ink, selector={"type": "scatter", "meta": "themed"})
     return figure
 
 
@@ -76,6 +88,7 @@ def class_bars(codes: pd.Series, log: bool) -> go.Figure:
     top = max(1, counts.max())
     limits = [0, np.log10(top) * 1.35 + 0.3] if log else [0, top * 1.25]
     figure.update_xaxes(type="log" if log else "linear", range=limits, title="images", dtick=1 if log else None)
+    figure.update_yaxes(showgrid=False)
     return figure
 
 
@@ -97,7 +110,7 @@ def split_bars(splits: pd.DataFrame) -> go.Figure:
             hovertemplate=f"%{{y}}<br>{part}: %{{text:,}} images, %{{x:.0%}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(tickformat=".0%", range=[0, 1])
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
 
@@ -118,6 +131,7 @@ def age_boxes(images: pd.DataFrame) -> go.Figure:
                 hovertemplate="%{y}<extra></extra>",
             )  # fmt: skip
     figure.update_xaxes(title="age in years", range=[0, 90], dtick=10)
+    figure.update_yaxes(showgrid=False)
     return figure
 
 
@@ -135,7 +149,7 @@ def stacked_bars(images: pd.DataFrame, column: str, share: bool) -> go.Figure:
     totals = table.sum(axis=1)
     shown = table.div(totals, axis=0) if share else table
     labels = [f"{value} ({total:,})" for value, total in totals.items()]
-    figure = _figure(170 + 34 * len(table), barmode="stack", legend_traceorder="normal")
+    figure = _figure(170 + 34 * len(table), barmode="stack")
     for code in CODES:
         figure.add_bar(
             x=shown[code], y=labels, orientation="h", name=name_of(code), marker_color=BY_CODE[code].colour,
@@ -144,6 +158,7 @@ def stacked_bars(images: pd.DataFrame, column: str, share: bool) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(tickformat=".0%" if share else ",", title=None if share else "images")
     figure.update_layout(legend_y=-60 / (70 + 34 * len(table)))
+    figure.update_yaxes(showgrid=False)
     return figure
 
 
@@ -249,7 +264,7 @@ def confusion(counts: np.ndarray, as_rates: bool) -> go.Figure:
         figure.add_scatter(
             x=columns[chosen], y=rows[chosen], mode="text", hoverinfo="skip",
             text=[texts[r][c] for r, c in zip(rows[chosen], columns[chosen], strict=True)],
-            textfont={"size": 15, "color": ink} if ink else {"size": 15},
+            textfont={"size": 15, "color": ink}, meta="strong" if strong else "themed",
         )  # fmt: skip
     figure.add_scatter(
         x=columns.ravel(), y=rows.ravel(), mode="markers", opacity=0,
@@ -260,7 +275,7 @@ def confusion(counts: np.ndarray, as_rates: bool) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
     limits = [-0.5, len(CODES) - 0.5]
-    names = [wrapped(name_of(code), 13) for code in CODES]
+    names = [wrapped(name_of(code), 14) for code in CODES]
     figure.update_xaxes(
         range=limits, tickvals=places, ticktext=names, title="the model said", side="top", showgrid=False
     )
@@ -293,6 +308,7 @@ def sensitivity_bars(per_class: dict[str, dict[str, Any]]) -> go.Figure:
         customdata=[[code] for code in codes], hovertemplate="%{y}: %{text}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(tickformat=".0%", range=[0, 1.32], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(showgrid=False)
     return figure
 
 
@@ -310,7 +326,7 @@ def probability_bars(probabilities: np.ndarray, truth: str | None = None) -> go.
         probabilities: (7,), sum 1.
         truth: a code, or None.
     """
-    names = [wrapped(name_of(code)) + (" ✓" if code == truth else "") for code in CODES]
+    names = [f"<b>{wrapped(name_of(c))}</b><br>(the truth)" if c == truth else wrapped(name_of(c)) for c in CODES]
     figure = _figure(330, showlegend=False)
     figure.add_bar(
         x=probabilities, y=names, orientation="h", marker_color=[BY_CODE[code].colour for code in CODES],
@@ -318,7 +334,7 @@ def probability_bars(probabilities: np.ndarray, truth: str | None = None) -> go.
         hovertemplate="%{y}: %{text}<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(tickformat=".0%", range=[0, 1.15], tickvals=[0, 0.25, 0.5, 0.75, 1])
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(autorange="reversed", showgrid=False)
     return figure
 
 

@@ -12,7 +12,7 @@ from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import loaders
-from dashboard.charts import name_of
+from dashboard.charts import name_of, themed
 
 RUN_KEY = "run"  # the sidebar's picker keeps its choice here
 STATES = {
@@ -152,13 +152,14 @@ def metric_row(tiles: Sequence[Tile]) -> None:
     """Figures side by side, each with its line; they wrap where there is little room."""
     with st.grid(len(tiles), min_column_width=210) as grid:
         for tile in tiles:
-            with grid.cell(), st.container(border=True, height="stretch"):
+            with grid.cell(), st.container(border=True, height="stretch", gap=None):
                 st.metric(tile.label, tile.value, help=tile.help)
                 st.caption(tile.line)
 
 
 def chart(figure: go.Figure, key: str, alt: str, clickable: bool = False) -> Any:
     """A chart without Plotly's tool bar; of a clickable one, what was selected."""
+    figure = themed(figure, st.context.theme.type or "light")
     options = {"config": {"displayModeBar": False}, "key": key, "alt": alt}
     if clickable:
         return st.plotly_chart(figure, on_select="rerun", selection_mode="points", **options)

@@ -50,8 +50,9 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash of every row that training reads and of every image file."""
         digest = hashlib.sha256()
-        for row in self.images[["image_id", "lesion_id", "dx"]].itertuples(index=False):
-            digest.update(f"{row.image_id},{row.lesion_id},{row.dx},{self.contents.get(row.image_id)}\n".encode())
+        rows = zip(self.images["image_id"], self.images["lesion_id"], self.images["dx"], strict=True)
+        for image_id, lesion_id, dx in rows:
+            digest.update(f"{image_id},{lesion_id},{dx},{self.contents.get(image_id)}\n".encode())
         return digest.hexdigest()
 
 
@@ -96,8 +97,8 @@ def load_dataset(folder: Path, skip_damaged: bool = False, need_lesions: bool = 
     images = dataset.images[dataset.images["path"].isin(sound["path"])].reset_index(drop=True)
     if images.empty:
         raise DatasetError(f"A data set holds at least one readable image. {_report(folder, faults)}")
-    hash_of = dict(zip(sound["path"], sound["sha256"], strict=True))
-    contents = {row.image_id: hash_of[row.path] for row in images.itertuples()}
+    hashes = sound.set_index("path")["sha256"].reindex(images["path"])
+    contents = dict(zip(images["image_id"], hashes, strict=True))
     return Dataset(dataset.folder, images, dataset.synthetic, faults, contents)
 
 

@@ -228,7 +228,7 @@ def images_of_each(images: int) -> dict[str, int]:
     counts = {dx: max(fewest, round(images * row[0])) for dx, row in DIAGNOSES.items()}
     # The rare classes were rounded up: what that costs is taken from the largest that is left.
     while sum(counts.values()) > images:
-        counts[max(counts, key=counts.get)] -= 1
+        counts[max(counts, key=counts.__getitem__)] -= 1
     counts["nv"] += images - sum(counts.values())
     return counts
 
@@ -263,7 +263,7 @@ def plan(images: int, seed: int) -> list[PlannedLesion]:
 
 def _views(count: int) -> list[int]:
     """Return the numbers of images of one class's lesions; they add up to `count`."""
-    views = []
+    views: list[int] = []
     while count > 0:
         views.append(min(count, VIEWS[len(views) % len(VIEWS)]))
         count -= views[-1]

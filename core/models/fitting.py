@@ -103,7 +103,7 @@ def fit(
         optimizer.learning_rate.assign(rate)
         loss, logits, order = _one_epoch(config, progress, train_step, train, state.epoch)
         seconds = time.monotonic() - started
-        row = {"phase": "training", "epoch": state.epoch + 1, "loss": loss}
+        row: dict[str, Any] = {"phase": "training", "epoch": state.epoch + 1, "loss": loss}
         row |= epoch_figures(train.labels[order], logits)
         row |= _validate(predict, validation, weights)
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}

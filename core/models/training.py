@@ -47,6 +47,7 @@ from core.runs.run import (
     SCHEMA_VERSION,
     SPLITS,
     Run,
+    prediction_table,
     promote,
     served_run,
 )
@@ -250,10 +251,7 @@ def _finish(
         },
     )
     probabilities = calibrated(logits, temperature)
-    table = splits[["image_id", "split", "dx"]].assign(predicted=np.array(CODES)[logits.argmax(axis=1)])
-    for prefix, figures in (("logit", logits), ("p", probabilities)):
-        table = table.assign(**{f"{prefix}_{code}": figures[:, index] for index, code in enumerate(CODES)})
-    run.write_csv(PREDICTIONS, table.assign(ood_score=np.nan))
+    run.write_csv(PREDICTIONS, prediction_table(splits, part, logits, probabilities))
     lesions = splits["lesion_id"].to_numpy()
     run.write_json(
         METRICS,

@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 
@@ -106,7 +107,7 @@ class Progress:
         phase = "done" if state == "finished" else self.status.phase
         self._write(state=state, phase=phase, message=message, error=error, images_per_second=None, seconds_left=None)
 
-    def _write(self, **changes: object) -> None:
+    def _write(self, **changes: Any) -> None:
         self.status = dataclasses.replace(self.status, **changes)
         self.run.write_status(self.status)
         self._last_beat = time.monotonic()

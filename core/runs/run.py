@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import pandas as pd
 import psutil
 
 from core.config import TrainConfig
+from core.diagnoses import CODES
 from core.errors import RunBusyError, RunError, RunNotFoundError, RunSchemaError
 from core.places import runs_root
 
@@ -211,11 +213,11 @@ class Run:
 
     # ---- writing -------------------------------------------------------------------------------
 
-    def write_json(self, name: str, content: dict[str, Any]) -> None:
+    def write_json(self, name: str | Path, content: dict[str, Any]) -> None:
         """Write one of the JSON files above."""
         write_json(self.folder / name, content)
 
-    def write_csv(self, name: str, table: pd.DataFrame) -> None:
+    def write_csv(self, name: str | Path, table: pd.DataFrame) -> None:
         """Write one of the CSV files above."""
         text = table.to_csv(index=False, lineterminator="\n")
         write_bytes(self.folder / name, text.encode())
@@ -325,6 +327,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
@@ -340,15 +343,34 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file whole or not at all; figures that are not numbers become null."""
-    write_bytes(path, (json.dumps(_without_nan(content), indent=2, ensure_ascii=False) + "\n").encode())
+    write_bytes(path, (json.dumps(without_nan(content), indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _without_nan(value: Any) -> Any:
+def prediction_table(images: pd.DataFrame, split: Any, logits: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
+    """The rows of `predictions.csv`.
+
+    Args:
+        images: image_id, dx.
+        split: the part that each image is in, or one for all.
+        logits: (n, 7).
+        probabilities: (n, 7), calibrated.
+
+    Returns:
+        image_id, split, dx, predicted, logit_<code>, p_<code>, ood_score (empty: no run is fitted for it yet).
+    """
+    predicted = np.array(CODES)[logits.argmax(axis=1)]
+    table = images[["image_id"]].assign(split=split, dx=images["dx"], predicted=predicted)
+    for prefix, figures in (("logit", logits), ("p", probabilities)):
+        table = table.assign(**{f"{prefix}_{code}": figures[:, index] for index, code in enumerate(CODES)})
+    return table.assign(ood_score=np.nan)
+
+
+def without_nan(value: Any) -> Any:
     """JSON has no word for "not a number": null takes its place."""
     if isinstance(value, dict):
-        return {str(key): _without_nan(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and value != value:
         return None
     return value

@@ -46,7 +46,7 @@ def explain_part(part: str) -> None:
 
 def headline(figures: dict[str, Any]) -> None:
     """Three figures with their intervals."""
-    n = f"n = {figures.get('n', 0):,}"
+    n = f"n\u00a0=\u00a0{figures.get('n', 0):,}"
     always = percent(figures.get("always_nevus_accuracy"))
     widgets.metric_row(
         [

@@ -95,20 +95,20 @@ def show(prediction: Prediction, row: pd.Series | None) -> None:
     known = f" The truth is **{BY_CODE[truth].name}**." if truth in BY_CODE else ""
     best = prediction.probabilities.max()
     st.markdown(f"The most probable answer is **{BY_CODE[prediction.code].name}**, with {best:.0%} confidence.{known}")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        code = st.pills(
-            "Heatmap of", ["", *CODES], required=True, default="", key=DIAGNOSIS, persist_state="session",
-            format_func=lambda code: charts.name_of(code) if code else "The answer",
-        )  # fmt: skip
-    opacity = st.slider("Strength of the heatmap", 0.0, 1.0, 0.5, 0.05, key="explain_opacity", width=320)
+    code = st.pills(
+        "Heatmap of", ["", *CODES], required=True, default="", key=DIAGNOSIS, persist_state="session", wrap=True,
+        format_func=lambda code: charts.name_of(code) if code else "The answer",
+    )  # fmt: skip
     shown = code or prediction.code
     with st.grid(3, min_column_width=280) as grid:
         with grid.cell():
             st.image(prediction.image, caption="The image", width="stretch", output_format="JPEG", alt="The image")
         with grid.cell():
-            picture = prediction.overlay(shown, opacity)
+            place = st.empty()
+            opacity = st.slider("Strength of the heatmap", 0, 100, 50, 5, format="%d %%", key="explain_opacity")
             caption = f"What speaks for {charts.name_of(shown)}"
-            st.image(picture, caption=caption, width="stretch", output_format="JPEG", alt=caption)
+            picture = prediction.overlay(shown, opacity / 100)
+            place.image(picture, caption=caption, width="stretch", output_format="JPEG", alt=caption)
         with grid.cell():
             figure = charts.probability_bars(prediction.probabilities, truth)
             widgets.chart(figure, "explain_bars", "Confidence in each diagnosis")

@@ -39,7 +39,7 @@ def headline(test: dict) -> None:
     """Four figures on the test split, each with what it must be read with."""
     melanoma = test.get("per_class", {}).get("mel", {})
     accuracy = test.get("accuracy", {}).get("value")
-    n = f"n = {test.get('n', 0):,}"
+    n = f"n\u00a0=\u00a0{test.get('n', 0):,}"
     widgets.metric_row(
         (
             Tile(

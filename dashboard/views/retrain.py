@@ -20,6 +20,13 @@ PHASES = {
     "done": "Done",
 }
 OPEN_GROUPS = ("Data", "Network")
+LABELS = {
+    "dataset": "Images",
+    "data_dir": "Folder",
+    "cache_gb": "Disk for trunk outputs, GB",
+    "reduce_lr_patience": "Patience before the rate is cut",
+    "reduce_lr_factor": "Factor of that cut",
+}
 DATASETS = {"ham10000": "A folder in HAM10000's form", "synthetic": "Drawn, synthetic images"}
 
 
@@ -134,7 +141,7 @@ def settings_of(run: Run | None) -> TrainConfig:
 
 def field(setting: dataclasses.Field, kind: type, present: Any, prefix: str, earlier: dict[str, Any]) -> Any:
     """The widget that fits a setting's type and bounds."""
-    label = setting.name.replace("_", " ").capitalize()
+    label = LABELS.get(setting.name, setting.name.replace("_", " ").capitalize())
     bounds = setting.metadata
     options = {"help": bounds["reason"], "key": f"{prefix}_{setting.name}", "persist_state": "session"}
     choices = choices_of(setting, earlier)
@@ -149,7 +156,9 @@ def field(setting: dataclasses.Field, kind: type, present: Any, prefix: str, ear
         small = bounds["high"] <= 1
         return st.number_input(label, bounds["low"], bounds["high"], present, step=present / 10 if small and present
                                else 1.0 if not small else 0.05, format="%g", **options)  # fmt: skip
-    return st.text_input(label, present or "", **options).strip() or None
+    drawn = setting.name == "data_dir" and earlier["dataset"] == "synthetic"
+    text = st.text_input(label, present or "", disabled=drawn, **options).strip()
+    return None if drawn else text or None
 
 
 def choices_of(setting: dataclasses.Field, earlier: dict[str, Any]) -> tuple[str, ...]:

@@ -74,10 +74,9 @@ def table(cards: list[RunCard]) -> None:
     """Every run with what tells it from the others."""
     rows = [row(card) for card in cards]
     percent = st.column_config.NumberColumn(format="%.1f %%")
-    st.dataframe(
-        pd.DataFrame(rows), hide_index=True,
-        column_config={"Balanced accuracy": percent, "Melanoma sensitivity": percent, "Macro AUC": percent},
-    )  # fmt: skip
+    formats = {"Balanced accuracy": percent, "Melanoma sensitivity": percent, "Macro AUC": percent}
+    formats["Created"] = st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=formats, placeholder="–")
 
 
 def row(card: RunCard) -> dict[str, object]:
@@ -93,11 +92,11 @@ def row(card: RunCard) -> dict[str, object]:
     }
     data = manifest.get("data", {})
     return {
-        "Run": card.name + (" (served)" if card.served else ""),
-        "State": card.state,
+        "Run": card.name,
+        "State": "finished, served" if card.served else card.state,
         **{name: None if figure is None else 100 * figure for name, figure in figures.items()},
         "Images": data.get("images"),
-        "Data": "synthetic" if data.get("synthetic") else "photographs" if data else None,
+        "Data": "drawn" if data.get("synthetic") else "photographs" if data else None,
         "Took": duration(manifest.get("seconds")),
         "Created": card.created,
         "Id": card.run.id,

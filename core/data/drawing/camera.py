@@ -76,7 +76,7 @@ def _framing(rng: np.random.Generator) -> np.ndarray:
     middle = CANVAS / 2
     # 1.2: at zoom 1 the canvas just reaches into the corners of the photograph.
     frame = cv2.getRotationMatrix2D((middle, middle), rng.uniform(0, 360), 1.2 * rng.uniform(0.9, 1.2))
-    frame[:, 2] += np.array([WIDTH, HEIGHT]) / 2 - middle + rng.normal(0, (22, 14))
+    frame[:, 2] = frame[:, 2] + np.array([WIDTH, HEIGHT]) / 2 - middle + rng.normal(0, (22, 14))
     return frame
 
 

@@ -34,7 +34,8 @@ def _bend(rng: np.random.Generator, layers: Layers, mask: np.ndarray) -> tuple[L
     absorbers = cv2.remap(absorbers, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     rest = cv2.merge([layers.white, mask.astype(np.float32)])
     rest = cv2.remap(rest, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    bent = Layers(*cv2.split(absorbers), np.ascontiguousarray(rest[..., 0]))
+    maps = dict(zip(ABSORPTION, cv2.split(absorbers), strict=True))
+    bent = Layers(**maps, white=np.ascontiguousarray(rest[..., 0]))
     return bent, (rest[..., 1] > 127).astype(np.uint8) * np.uint8(255)
 
 

@@ -35,9 +35,9 @@ def streaks(rng: np.random.Generator, shape: Outline, count: int = 26) -> Map:
         away += rng.normal(0, 0.18, 2)
         tip = start + away * shape.radius * rng.uniform(0.05, 0.16)
         tail = start - away * shape.radius * 0.2
-        ends = [tuple(int(v) for v in point) for point in (tail, tip)]
-        cv2.line(drawing, *ends, 230, int(rng.integers(1, 4)), cv2.LINE_AA)
-        cv2.circle(drawing, ends[1], int(rng.integers(1, 4)), 230, -1, cv2.LINE_AA)
+        near, far = (tuple(int(v) for v in point) for point in (tail, tip))
+        cv2.line(drawing, near, far, 230, int(rng.integers(1, 4)), cv2.LINE_AA)
+        cv2.circle(drawing, far, int(rng.integers(1, 4)), 230, -1, cv2.LINE_AA)
     return blur(drawing, 1.5)
 
 

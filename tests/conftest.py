@@ -1,0 +1,128 @@
+"""Fixtures: folders of their own for every run of the tests, a tiny data set, a tiny run, a browser."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+REAL_DATA = "DERMLENS_TEST_DATA"
+NO_SKIPS = "DERMLENS_NO_SKIPS"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Remember what was skipped."""
+    if report.skipped:
+        skipped.append(f"{report.nodeid}: {report.longrepr[2] if isinstance(report.longrepr, tuple) else ''}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything is installed, a skipped test is a failed one."""
+    if skipped and os.environ.get(NO_SKIPS):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was skipped, and why."""
+    for line in skipped:
+        terminalreporter.write_line(f"SKIPPED {line}")
+    if skipped and os.environ.get(NO_SKIPS):
+        terminalreporter.write_line(f"{NO_SKIPS} is set: a skipped test is a failed one", red=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test writes lands in the project, and no setting of the user's leaks in."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DERMLENS_RUNS", "DERMLENS_CACHE", "DERMLENS_SYNTHETIC"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        for name in ("DERMLENS_DATA", "DERMLENS_HOST", "DERMLENS_DASHBOARD_PORT", "DERMLENS_CLINIC_PORT"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture
+def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder of runs, for this test alone."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    monkeypatch.setenv("DERMLENS_RUNS", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images; tests that need it are skipped without it."""
+    folder = os.environ.get(REAL_DATA)
+    if not folder:
+        pytest.skip(f"needs real images: set {REAL_DATA} to the folder that holds ham10000/")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A synthetic data set of 70 images."""
+    from core.data.synthetic import draw_dataset
+
+    return draw_dataset(tmp_path_factory.mktemp("data") / "tiny", images=70)
+
+
+@pytest.fixture(scope="session")
+def tiny_config(tiny_data: Path):
+    """The settings of `tiny_run`."""
+    from core.config import TrainConfig
+
+    return TrainConfig(data_dir=str(tiny_data), backbone="efficientnet_lite0", views=2, epochs=3)
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_config):
+    """A finished, promoted run on the tiny data set. Read it, do not change it."""
+    from core.models.training import train
+    from core.runs.run import Run
+
+    run = Run.create(tiny_config)
+    train(run)
+    return run
+
+
+@pytest.fixture
+def served_run(tiny_run, runs_folder: Path):
+    """A copy of the tiny run, promoted in a folder of runs of its own."""
+    from core.runs.run import Run, promote
+
+    folder = runs_folder / tiny_run.id
+    shutil.copytree(tiny_run.folder, folder)
+    run = Run(folder)
+    promote(run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Headless Chromium; tests that need it are skipped where there is none."""
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        pytest.skip(f"needs a browser: install one of {', '.join(CHROMIUM)}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_OPTIONS))
+        yield chromium
+        chromium.close()
