@@ -1,0 +1,45 @@
+"""Weights that cannot be had end in a sentence that says what to do."""
+
+import keras
+import pytest
+
+from core.backbones import BACKBONES
+from core.errors import WeightsError
+from core.models.backbones import build_features
+
+
+def pixels():
+    return keras.Input((224, 224, 3))
+
+
+def test_no_network_names_the_two_ways_on(monkeypatch):
+    def no_network(*_args, **_settings):
+        raise Exception("URL fetch failure on https://example.org/weights.h5: None -- no route")  # as Keras does
+
+    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", no_network)
+    with pytest.raises(WeightsError, match="(?s)URL fetch failure.*--weights PATH.*--backbone efficientnet_lite0"):
+        build_features(BACKBONES["efficientnetb0"], pixels(), "imagenet")
+
+
+@pytest.mark.parametrize("backbone", ["efficientnetb0", "efficientnet_lite0"])
+def test_a_weights_file_that_is_not_there_is_named(backbone):
+    with pytest.raises(WeightsError, match="no such file"):
+        build_features(BACKBONES[backbone], pixels(), "/nowhere/weights.h5")
+
+
+@pytest.mark.parametrize("backbone", ["efficientnetb0", "efficientnet_lite0"])
+def test_a_weights_file_of_something_else_is_refused(backbone, tmp_path):
+    path = tmp_path / "weights.h5"
+    path.write_text("not weights")
+    with pytest.raises(WeightsError, match="weights.h5"):
+        build_features(BACKBONES[backbone], pixels(), str(path))
+
+
+def test_a_local_weights_file_fills_the_network(tmp_path):
+    donor = keras.applications.MobileNetV3Small(include_top=False, weights=None, input_shape=(224, 224, 3))
+    path = tmp_path / "mine.weights.h5"
+    donor.save_weights(path)
+    inputs = pixels()
+    model = keras.Model(inputs, build_features(BACKBONES["mobilenetv3small"], inputs, str(path)))
+    for ours, theirs in zip(model.get_weights(), donor.get_weights(), strict=True):
+        assert (ours == theirs).all()

@@ -1,0 +1,88 @@
+"""A classifier cut in two answers as one, and its compiled heatmaps are those of the textbook."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from core.backbones import BACKBONES
+from core.config import TrainConfig
+from core.errors import RunError
+from core.models.classifier import build_classifier, load_model, logits_and_heatmaps
+
+CUTS = [(name, cut) for name, backbone in BACKBONES.items() for cut in ("head", tuple(backbone.blocks)[-2], "all")]
+
+
+def images(n: int = 2) -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (n, 224, 224, 3), dtype=np.uint8)
+
+
+def built(name: str, cut: str, **settings):
+    keras.utils.set_random_seed(5)
+    weights = "imagenet" if name == "efficientnet_lite0" else "none"
+    return build_classifier(TrainConfig(backbone=name, train_from=cut, weights=weights, **settings))
+
+
+def textbook(model: keras.Model, layer: str, pixels: np.ndarray, index: int) -> np.ndarray:
+    """Grad-CAM as the paper has it: one class, eagerly, through the whole network."""
+    both = keras.Model(model.input, [model.get_layer(layer).output, model.output])
+    with tf.GradientTape() as tape:
+        activations, logits = both(pixels.astype(np.float32), training=False)
+        score = logits[:, index]
+    gradients = tape.gradient(score, activations).numpy()
+    weights = gradients.mean(axis=(1, 2))
+    return np.maximum((activations.numpy() * weights[:, None, None, :]).sum(axis=-1), 0)
+
+
+@pytest.mark.parametrize(("name", "cut"), CUTS)
+def test_trunk_then_top_is_the_flat_model_and_heatmaps_are_the_textbooks(name, cut, tmp_path):
+    classifier = built(name, cut)
+    pixels = images()
+    flat = classifier.model(pixels.astype(np.float32), training=False).numpy()
+    below = pixels.astype(np.float32) if classifier.trunk is None else classifier.trunk(pixels.astype(np.float32))
+    np.testing.assert_allclose(classifier.top(below, training=False), flat, atol=1e-4)
+
+    classifier.model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    logits, maps = logits_and_heatmaps(loaded, classifier.gradcam_layer)(pixels)
+    np.testing.assert_allclose(logits, flat, atol=1e-4)
+    expected = [textbook(loaded, classifier.gradcam_layer, pixels, index) for index in (0, 3, 6)]
+    hottest = max(heat.max() for heat in expected)
+    assert hottest > 0  # else the next line would prove nothing
+    for index, heat in zip((0, 3, 6), expected, strict=True):
+        # networks of random weights have faint maps: the tolerance is of what there is to see
+        np.testing.assert_allclose(maps[:, index], heat, atol=1e-4 * min(hottest, 1.0))
+
+
+def test_heatmaps_cross_a_hidden_layer():
+    classifier = built("efficientnet_lite0", "head", hidden_units=16)
+    pixels = images(1)
+    _, maps = logits_and_heatmaps(classifier.model, classifier.gradcam_layer)(pixels)
+    expected = textbook(classifier.model, classifier.gradcam_layer, pixels, 1)
+    np.testing.assert_allclose(maps[:, 1], expected, atol=1e-4)
+
+
+def test_batch_normalisation_stays_frozen_above_the_cut():
+    classifier = built("efficientnet_lite0", "block6")
+    norms = [layer for layer in classifier.top.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert norms
+    before = [norm.get_weights() for norm in norms]
+    outputs = classifier.trunk(images().astype(np.float32))
+    classifier.top(outputs, training=True)
+    for norm, weights in zip(norms, before, strict=True):
+        assert not norm.trainable_variables
+        for now, then in zip(norm.get_weights(), weights, strict=True):
+            np.testing.assert_array_equal(now, then)
+
+
+def test_only_what_is_above_the_cut_learns():
+    classifier = built("efficientnet_lite0", "block7")
+    trained = {variable.path for variable in classifier.model.trainable_variables}
+    assert trained
+    assert {path.split("/")[0].split("_")[0] for path in trained} <= {"block7a", "top", "logits"}
+
+
+def test_a_damaged_model_file_is_named(tmp_path):
+    (tmp_path / "model.keras").write_bytes(b"PK\x03\x04 not a model")
+    with pytest.raises(RunError, match="model.keras"):
+        load_model(tmp_path / "model.keras")

@@ -1,0 +1,207 @@
+"""A training does what was asked, the same twice, and survives whatever ends it."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.config import TrainConfig
+from core.data.ham10000 import load_dataset
+from core.diagnoses import CODES
+from core.errors import DatasetError, SplitLeakError, TrainingStopped
+from core.evaluation.metrics import evaluate
+from core.models.training import train
+from core.places import PROJECT
+from core.runs import run as files
+from core.runs.run import Run
+
+CONTRACT = {
+    files.CONFIG, files.MANIFEST, files.STATUS, files.SPLITS, files.HISTORY, files.PREDICTIONS, files.METRICS,
+    files.CALIBRATION, files.MODEL,
+}  # fmt: skip
+
+
+def outcome(run: Run) -> tuple:
+    """All that two equal trainings must share: everything but times."""
+    history = run.history().drop(columns="seconds")
+    return run.splits(), history, run.predictions(), run.metrics(), run.calibration()
+
+
+def assert_same_outcome(one: Run, other: Run) -> None:
+    for ours, theirs in zip(outcome(one), outcome(other), strict=True):
+        if isinstance(ours, pd.DataFrame):
+            pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+        else:
+            assert ours == theirs
+
+
+def test_a_finished_run_holds_the_contract_and_no_leftovers(tiny_run):
+    names = {path.name for path in tiny_run.folder.iterdir()} - {files.LOCK}
+    assert names == CONTRACT  # log.txt is written by whoever starts the process
+    assert tiny_run.status().state == "finished"
+    assert json.loads((tiny_run.folder / files.CONFIG).read_text()) == tiny_run.config().to_dict()
+    manifest = tiny_run.manifest()
+    assert manifest["classes"] == list(CODES)
+    assert manifest["data"]["synthetic"] is True
+    assert tiny_run.history().columns.tolist() == list(files.HISTORY_COLUMNS)
+
+
+def test_every_figure_can_be_computed_again_from_the_predictions(tiny_run):
+    table = tiny_run.predictions().merge(tiny_run.splits()[["image_id", "lesion_id"]], on="image_id")
+    for part, figures in tiny_run.metrics().items():
+        rows = table[table["split"] == part]
+        labels = rows["dx"].map(CODES.index).to_numpy()
+        again = evaluate(
+            labels, rows[[f"p_{code}" for code in CODES]].to_numpy(), rows["lesion_id"].to_numpy(),
+            tiny_run.config().seed,
+        )  # fmt: skip
+        assert again["n"] == figures["n"]
+        assert again["confusion"] == figures["confusion"]
+        for name in ("balanced_accuracy", "accuracy", "macro_auc"):
+            for key in ("value", "low", "high"):
+                assert again[name][key] == pytest.approx(figures[name][key], abs=1e-9)
+
+
+def test_the_best_epoch_by_balanced_accuracy_is_the_one_that_is_kept(tiny_run):
+    best = tiny_run.history()["val_balanced_accuracy"].max()
+    assert tiny_run.metrics()["validation"]["balanced_accuracy"]["value"] == pytest.approx(best, abs=1e-12)
+
+
+def test_same_seed_same_outcome(tiny_run, tiny_config, tmp_path):
+    again = Run.create(tiny_config, tmp_path / "again")
+    train(again)
+    assert_same_outcome(again, tiny_run)
+
+
+def test_another_learning_rate_reads_the_trunk_from_disk(tiny_run, tiny_config, tmp_path, monkeypatch):
+    def computed(*_):
+        raise AssertionError("the trunk was computed again")
+
+    monkeypatch.setattr("core.models.trunk_cache.TrunkCache._compute", computed)
+    run = Run.create(dataclasses.replace(tiny_config, learning_rate=0.01), tmp_path / "warm")
+    train(run)
+    assert run.usable
+    assert not run.history()["loss"].equals(tiny_run.history()["loss"])
+
+
+@pytest.mark.parametrize("train_from", ["block7", "all"])
+def test_each_regime_learns_and_answers_as_the_saved_model(tiny_data, tmp_path, train_from):
+    config = TrainConfig(
+        data_dir=str(tiny_data), backbone="efficientnet_lite0", train_from=train_from, views=1, epochs=2,
+        learning_rate=0.001,
+    )  # fmt: skip
+    run = Run.create(config, tmp_path / "run")
+    train(run)  # raises if the saved model does not answer as trunk and top did
+    losses = run.history()["loss"]
+    assert losses.iloc[-1] < 0.9 * losses.iloc[0]
+
+
+def test_stopped_between_epochs_then_resumed_is_as_if_unbroken(tiny_run, tiny_config, tmp_path, monkeypatch):
+    run = Run.create(tiny_config, tmp_path / "run")
+    from core.runs.progress import Progress
+
+    heard = Progress.epoch
+
+    def stop_after_first(self, epoch, *details):
+        heard(self, epoch, *details)
+        (run.folder / files.STOP_REQUEST).touch()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "epoch", stop_after_first)
+        with pytest.raises(TrainingStopped, match="--resume"):
+            train(run)
+    assert run.status().state == "stopped"
+    assert len(run.history()) == 1
+    assert not run.stop_requested()
+    train(Run(run.folder))
+    assert_same_outcome(run, tiny_run)
+
+
+def start(folder) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, str(PROJECT / "train.py"), "--resume", str(folder)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=PROJECT, env=os.environ.copy(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("phase", ["data", "trunk", "training", "evaluation"])
+def test_killed_in_any_phase_then_resumed_is_as_if_unbroken(tiny_run, tiny_config, tmp_path, monkeypatch, phase):
+    if phase in ("data", "trunk"):
+        monkeypatch.setenv("DERMLENS_CACHE", str(tmp_path / "cold"))
+    run = Run.create(tiny_config, tmp_path / "run")
+    with start(run.folder) as process:
+        for line in process.stdout:
+            if line.startswith(f"[{phase}]"):
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
+    assert run.status().state == "lost"
+    train(Run(run.folder))
+    assert_same_outcome(run, tiny_run)
+    assert {path.name for path in run.folder.iterdir()} - {files.LOCK} == CONTRACT
+
+
+def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(tiny_config, tmp_path):
+    run = Run.create(dataclasses.replace(tiny_config, epochs=500, early_stopping_patience=500), tmp_path / "run")
+    with start(run.folder) as process:
+        while run.status().epoch < 1:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130
+    assert f"--resume {run.id}" in output
+    assert run.status().state == "stopped"
+    assert len(run.history()) >= 1
+
+
+def test_a_split_that_leaks_is_refused(tiny_config, tmp_path):
+    run = Run.create(tiny_config, tmp_path / "run")
+    dataset = load_dataset(tiny_config.data_dir)
+    splits = dataset.images[["image_id", "lesion_id", "dx"]].assign(split="train")
+    shared = splits["lesion_id"].value_counts().index[0]
+    splits.loc[splits.index[splits["lesion_id"] == shared][0], "split"] = "test"
+    run.write_csv(files.SPLITS, splits)
+    with pytest.raises(SplitLeakError, match=shared):
+        train(run)
+    assert run.status().state == "failed"
+    assert shared in run.status().error
+
+
+def test_data_that_changed_since_the_run_began_is_refused(tiny_run, tiny_config, tiny_data, tmp_path):
+    import shutil
+
+    data = shutil.copytree(tiny_data, tmp_path / "data")
+    run = Run.create(dataclasses.replace(tiny_config, data_dir=str(data)), tmp_path / "run")
+    for name in (files.SPLITS, files.MANIFEST):
+        shutil.copy(tiny_run.folder / name, run.folder / name)
+    table = (data / "HAM10000_metadata.csv").read_text()
+    (data / "HAM10000_metadata.csv").write_text(table[: table.rstrip("\n").rfind("\n") + 1])
+    with pytest.raises(DatasetError, match="has changed since"):
+        train(run)
+
+
+def test_class_weights_help_the_rare(tiny_run, tiny_config, tmp_path):
+    plain = Run.create(dataclasses.replace(tiny_config, class_weights=False), tmp_path / "plain")
+    train(plain)
+    share_of_nevi = [(run.predictions()["predicted"] == "nv").mean() for run in (tiny_run, plain)]
+    assert share_of_nevi[0] < share_of_nevi[1]
+
+
+def test_patience_ends_training_and_cuts_the_learning_rate(tiny_config, tmp_path):
+    config = dataclasses.replace(
+        tiny_config, learning_rate=1e-7, epochs=8, early_stopping_patience=4, reduce_lr_patience=2
+    )
+    run = Run.create(config, tmp_path / "run")
+    train(run)
+    history = run.history()
+    best = int(np.argmax(history["val_balanced_accuracy"]))
+    assert len(history) == min(8, best + 1 + 4)
+    assert history["learning_rate"].is_monotonic_decreasing

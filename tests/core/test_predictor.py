@@ -1,0 +1,154 @@
+"""One door to a model: whoever asks gets the same answer."""
+
+import dataclasses
+import io
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core import predictor as module
+from core.data.ham10000 import index_dataset
+from core.diagnoses import CODES
+from core.errors import ImageError, RunError, RunNotFoundError
+from core.places import PROJECT
+from core.predictor import Predictor, served_predictor
+from core.runs.run import MANIFEST, Run, Status, promote
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_run):
+    return Predictor.load(tiny_run)
+
+
+@pytest.fixture(scope="module")
+def paths(tiny_data):
+    return index_dataset(tiny_data).images["path"].tolist()
+
+
+def test_answers_as_the_run_recorded(predictor, tiny_run, tiny_data):
+    images = index_dataset(tiny_data).images.set_index("image_id")
+    rows = tiny_run.predictions().groupby("split").head(4)
+    answers = predictor.predict_many(images.loc[rows["image_id"], "path"])
+    recorded = rows[[f"p_{code}" for code in CODES]].to_numpy()
+    np.testing.assert_allclose([answer.probabilities for answer in answers], recorded, atol=1e-5)
+    assert [answer.code for answer in answers] == rows["predicted"].tolist()
+
+
+def test_one_by_one_and_together_give_the_same(predictor, paths):
+    together = predictor.predict_many(paths[:5])
+    for path, answer in zip(paths, together, strict=False):
+        alone = predictor.predict(path)
+        np.testing.assert_allclose(alone.probabilities, answer.probabilities, atol=1e-5)
+        np.testing.assert_allclose(alone.heatmaps, answer.heatmaps, atol=1e-4)
+
+
+def test_a_path_its_bytes_and_its_array_give_the_same(predictor, paths):
+    content = Path(paths[0]).read_bytes()
+    array = np.array(Image.open(io.BytesIO(content)).convert("RGB"))
+    answers = predictor.predict_many([paths[0], content, array])
+    for answer in answers[1:]:
+        np.testing.assert_allclose(answer.probabilities, answers[0].probabilities, atol=1e-6)
+
+
+def test_many_threads_get_the_answers_of_one(predictor, paths):
+    alone = [predictor.predict(path).probabilities for path in paths[:8]]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            for answer, expected in zip(pool.map(predictor.predict, paths[:8]), alone, strict=True):
+                np.testing.assert_allclose(answer.probabilities, expected, atol=1e-6)
+
+
+def test_a_prediction_is_calibrated_complete_and_says_what_it_is_not(predictor, paths, tiny_run):
+    answer = predictor.predict(paths[0])
+    temperature = tiny_run.calibration()["temperature"]
+    expected = np.exp(answer.logits / temperature) / np.exp(answer.logits / temperature).sum()
+    np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-4)
+    assert [p for _, p in answer.ranked()] == sorted(answer.probabilities, reverse=True)
+    assert answer.heatmaps.shape == (7, 7, 7)
+    assert answer.overlay().shape == answer.image.shape
+    export = json.loads(json.dumps(answer.to_dict()))
+    assert export["run"] == tiny_run.id
+    assert "synthetic" in export["notice"]
+    assert "no diagnosis" in export["notice"]
+
+
+def test_heat_of_another_diagnosis_is_another_picture(predictor, paths):
+    answer = predictor.predict(paths[0])
+    pictures = {code: answer.overlay(code).tobytes() for code in CODES}
+    assert len(set(pictures.values())) > 1
+    assert answer.overlay().tobytes() == pictures[answer.code]
+
+
+def test_a_damaged_image_is_an_image_error(predictor):
+    with pytest.raises(ImageError):
+        predictor.predict(b"not an image")
+
+
+def test_an_unfinished_run_cannot_answer(served_run):
+    served_run.write_status(Status(state="stopped"))
+    with pytest.raises(RunError, match="finished.*stopped"):
+        Predictor.load(served_run)
+
+
+def test_a_model_of_another_order_of_classes_is_refused(served_run):
+    manifest = served_run.manifest()
+    served_run.write_json(MANIFEST, manifest | {"classes": manifest["classes"][::-1]})
+    with pytest.raises(RunError, match="in this order"):
+        Predictor.load(served_run)
+
+
+def test_nothing_served_is_an_error_that_says_what_to_do(runs_folder):
+    with pytest.raises(RunNotFoundError, match="Train one"):
+        served_predictor()
+
+
+def test_a_promotion_is_followed_without_a_restart(served_run, runs_folder, paths):
+    import shutil
+
+    first = served_predictor()
+    assert served_predictor() is first
+    other = Run(shutil.copytree(served_run.folder, runs_folder / "other"))
+    promote(other)
+    assert served_predictor().run.id == "other"
+    assert served_predictor().predict(paths[0]).run_id == "other"
+
+
+def test_the_command_line_prints_a_table_or_json(served_run, predictor, paths, capsys):
+    assert module.main(paths[:2]) == 0
+    table = capsys.readouterr().out
+    assert "research and education" in table
+    assert "synthetic" in table
+    assert module.main([*paths[:2], "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["image"] for answer in answers] == paths[:2]
+    for path, answer in zip(paths, answers, strict=False):
+        expected = predictor.predict(path).probabilities
+        np.testing.assert_allclose(list(answer["probabilities"].values()), expected, atol=1e-5)
+
+
+def test_the_command_line_says_what_is_wrong(served_run, tmp_path, capsys):
+    damaged = tmp_path / "scan.jpg"
+    damaged.write_bytes(b"\xff\xd8\xff nothing more")
+    assert module.main([str(damaged)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "scan.jpg" in error
+
+
+def test_python_m_core_predictor_runs(served_run, paths):
+    done = subprocess.run(
+        [sys.executable, "-m", "core.predictor", paths[0], "--json"], cwd=PROJECT, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout)[0]["run"] == served_run.id
+
+
+def test_a_prediction_cannot_be_changed(predictor, paths):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        predictor.predict(paths[0]).run_id = "mine"

@@ -1,0 +1,68 @@
+"""The command line of training: what it offers, what it refuses, what it says."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+import train
+from core.config import TrainConfig
+from core.places import PROJECT
+
+
+def test_help_names_every_setting_with_its_reason(capsys):
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--help"])
+    assert ended.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for setting in dataclasses.fields(TrainConfig):
+        assert f"--{setting.name.replace('_', '-')}" in text
+        assert " ".join(setting.metadata["reason"].split())[:40] in text
+
+
+def test_help_does_not_wait_for_tensorflow():
+    code = "import sys, train; train.build_parser().format_help(); sys.exit('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--train-from", "block9"], "train_from must be one of head"),
+        (["--views", "0"], "views must lie between 1 and 32"),
+        (["--dropout", "nan"], "dropout must lie between"),
+        (["--resume", "nothing-like-it"], "A run is named by its id"),
+        (["--resume", "x", "--epochs", "3"], "--epochs"),
+        (["--data-dir", "/nowhere/at/all"], "--data-dir must name a folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(runs_folder, capsys, arguments, says):
+    assert train.main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert says in error
+    assert "Traceback" not in error
+
+
+def test_a_folder_that_holds_something_else_is_not_written_into(tmp_path, capsys):
+    (tmp_path / "thesis.docx").write_text("years of work")
+    assert train.main(["--run-dir", str(tmp_path)]) == 1
+    assert "empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+def test_a_finished_run_is_not_trained_again(tiny_run, capsys):
+    assert train.main(["--resume", str(tiny_run.folder)]) == 1
+    assert "finished" in capsys.readouterr().err
+
+
+def test_the_headline_has_the_interval_the_rival_and_the_notice(tiny_run):
+    text = train.headline(tiny_run)
+    test = tiny_run.metrics()["test"]
+    assert f"{test['balanced_accuracy']['value']:.3f}" in text
+    assert f"{test['balanced_accuracy']['low']:.3f}" in text
+    assert f"always answering nevus scores {test['always_nevus_accuracy']:.3f}" in text
+    assert tiny_run.id in text
+    assert "synthetic" in text
+    assert "research and education" in text
