@@ -72,6 +72,7 @@ def open_run(options: argparse.Namespace) -> Run:
     run = find_run(resume)
     if run.usable:
         raise DermLensError(f"Only an unfinished run can go on. Received: run {run.id!r}, which is finished.")
+    (run.folder / STOP_REQUEST).unlink(missing_ok=True)  # of a process that was ended before it could answer it
     return run
 
 

@@ -6,6 +6,7 @@ folder keeps them as `config.json`.
 
 import dataclasses
 import types
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
@@ -141,8 +142,9 @@ def _as_type(name: str, value: Any, hint: Any) -> Any:
     if value is None and isinstance(hint, types.UnionType):
         return None
     wanted = plain_type(hint)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if wanted is float and type(value) is int:
+        with suppress(OverflowError):  # one that is too large for a float is refused below
+            return float(value)
     if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is not bool):
         raise ConfigError(f"{name} must be of type {wanted.__name__}. Received: {value!r}.")
     return value

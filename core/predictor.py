@@ -90,18 +90,27 @@ class Predictor:
 
         if not run.usable:
             raise RunError(f"Only a finished run can answer. Received: run {run.id!r}, {run.status().state}.")
-        manifest, calibration = run.manifest(), run.calibration()
+        try:
+            self._read(run.manifest(), run.calibration())
+        except KeyError as error:
+            raise RunError(
+                f"A finished run says in its manifest and calibration what its model needs. "
+                f"Received: run {run.id!r}, which lacks {error}. Train the run again."
+            ) from error
+        self.run = run
+        self.synthetic = run.synthetic
+        self._pass = logits_and_heatmaps(load_model(run.folder / MODEL), self._gradcam_layer)
+
+    def _read(self, manifest: dict[str, Any], calibration: dict[str, Any]) -> None:
         if tuple(manifest["classes"]) != CODES:
             raise RunError(
                 f"The model's classes must be {list(CODES)}, in this order. "
-                f"Received: {manifest['classes']} in run {run.id!r}. Train the run again."
+                f"Received: {manifest['classes']}. Train the run again."
             )
-        self.run = run
-        self.synthetic = run.synthetic
         self.size = int(manifest["image_size"])
         self.temperature = float(calibration["temperature"])
         self.heatmap_scale = float(calibration["heatmap_scale"])
-        self._pass = logits_and_heatmaps(load_model(run.folder / MODEL), manifest["gradcam_layer"])
+        self._gradcam_layer = str(manifest["gradcam_layer"])
 
     @classmethod
     def load(cls, run: Run | str) -> "Predictor":

@@ -1,6 +1,6 @@
 """The analyst's dashboard: navigation, the run picker, and what every page carries.
 
-    python -m dashboard        or        streamlit run dashboard/app.py
+python -m dashboard        or        streamlit run dashboard/app.py
 """
 
 import sys
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import streamlit as st
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # streamlit puts only this folder on the path
+ROOT = str(Path(__file__).resolve().parents[1])
+if ROOT not in sys.path:  # streamlit puts only this file's folder on the path
+    sys.path.insert(0, ROOT)
 
 from dashboard import loaders, widgets  # noqa: E402
 
@@ -40,20 +42,23 @@ def run_picker() -> None:
         st.session_state[widgets.RUN_KEY] = None
         st.sidebar.caption("No run yet.")
         return
-    first = next((name for name, card in cards.items() if card.served), next(iter(cards)))
-    if st.session_state.get("pick_next") in cards:  # a training that was started just now
-        st.session_state["picked"] = st.session_state.pop("pick_next")
-    if st.session_state.get("picked") not in cards:
-        st.session_state["picked"] = first
+    started = st.session_state.pop(widgets.PICK_KEY, None)  # a training that was started just now
+    now = started or st.session_state.get("picked")
+    if now not in cards:
+        now = next((name for name, card in cards.items() if card.served), next(iter(cards)))
+    names = list(cards)
+    labels = [cards[name].label for name in names]
     with st.sidebar:
-        picked = st.selectbox("Run", list(cards), format_func=lambda name: cards[name].label, key="picked")
+        # the key changes with the labels: the browser would keep the text that was picked, "queued" for ever
+        key = f"picker_{hash(tuple(labels))}"
+        picked = st.selectbox("Run", names, names.index(now), lambda name: cards[name].label, key=key, required=True)
         card = cards[picked]
         with st.container(horizontal=True, gap="xsmall"):
             widgets.state_badge(card.state)
             if card.served:
                 st.badge("served", icon=":material/podium:", color="primary", help="The clinician's page uses it.")
         st.caption(f"{card.name}  \n{card.created:%d %B %Y, %H:%M}  \n{card.run.id}")
-    st.session_state[widgets.RUN_KEY] = card.run
+    st.session_state["picked"], st.session_state[widgets.RUN_KEY] = picked, card.run
     if card.finished:
         loaders.warm_up(card.run)
 

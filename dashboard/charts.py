@@ -14,13 +14,23 @@ import plotly.graph_objects as go
 from core.data.splits import PARTS
 from core.diagnoses import BY_CODE, CODES
 
-INK = "#0B7A75"
+INK = "#14958C"
 TRAIN_INK, VALIDATION_INK = "#8A98A3", INK
-PART_COLOURS = dict(zip(PARTS, ("#0B7A75", "#D9822B", "#5B6CC4", "#B5446E"), strict=True))
-RUN_COLOURS = ("#0B7A75", "#D9822B", "#5B6CC4", "#B5446E", "#3F9B5B", "#7A8B99")
+PART_COLOURS = dict(zip(PARTS, ("#0F857E", "#D9822B", "#5B6CC4", "#B5446E"), strict=True))
+RUN_COLOURS = (INK, "#D9822B", "#5B6CC4", "#B5446E", "#3F9B5B", "#7A8B99")
 CLEAR = "rgba(0,0,0,0)"
-TEXT = {"light": "#1B262B", "dark": "#E4EBEE"}
+# soft inks: who changes the theme can still read a chart that was drawn for the other one, until the next click
+TEXT = {"light": "#4F5A62", "dark": "#B4BEC4"}
 GRID = "rgba(128,140,148,0.22)"
+SHORT = {  # two lines at most: they must fit above a column of a matrix
+    "mel": "Melanoma",
+    "nv": "Nevus",
+    "bcc": "Basal cell<br>carcinoma",
+    "akiec": "Actinic ker.<br>or Bowen's",
+    "bkl": "Benign<br>keratosis",
+    "df": "Dermato-<br>fibroma",
+    "vasc": "Vascular<br>lesion",
+}
 FEW = 20  # a class with fewer cases says so
 
 
@@ -41,23 +51,57 @@ def _figure(height: int, **layout: Any) -> go.Figure:
         "paper_bgcolor": CLEAR,
         "plot_bgcolor": CLEAR,
         "dragmode": False,
+        "showlegend": False,
         "bargap": 0.28,
         "legend": {"orientation": "h", "y": -0.18, "x": 0, "traceorder": "normal", "title": None},
     }
     figure = go.Figure(layout=base | layout)
-    figure.update_xaxes(fixedrange=True, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
-    figure.update_yaxes(fixedrange=True, automargin=True, gridcolor=GRID, zeroline=False, title_standoff=8)
+    figure.update_xaxes(
+        fixedrange=True,
+        automargin=True,
+        gridcolor=GRID,
+        zeroline=False,
+        title_standoff=8,
+        tickfont=words,
+        title_font=words,
+    )
+    figure.update_yaxes(
+        fixedrange=True,
+        automargin=True,
+        gridcolor=GRID,
+        zeroline=False,
+        title_standoff=8,
+        tickfont=words,
+        title_font=words,
+    )
     return figure
 
 
-def themed(figure: go.Figure, theme: str) -> go.Figure:
-    """The figure with text that can be read on a "light" or a "dark" page."""
-    ink = TEXT.get(theme, TEXT["light"])
+def themed(figure: go.Figure, theme: str | None) -> go.Figure:
+    """The figure with text for a "light" or a "dark" page."""
+    ink = TEXT.get(theme or "light", TEXT["light"])
+    words = {"color": ink, "size": 12}
     figure.update_layout(font={"color": ink, "size": 13}, legend_font_color=ink)
-    figure.update_xaxes(tickfont={"color": ink, "size": 12}, title_font={"color": ink, "size": 12})
-    figure.update_yaxes(tickfont={"color": ink, "size": 12}, title_font={"color": ink, "size": 12})
+    figure.update_xaxes(tickfont=words, title_font=words)
+    figure.update_yaxes(tickfont=words, title_font=words)
     figure.update_traces(outsidetextfont_color=ink, selector={"type": "bar"})
-    figure.update_traces(textfont_color=ink, selector={"type": "scatter", "meta": "themed"})
+    figure.update_traces(textfont_color=ink, selector={"meta": "themed"})
+    return figure
+
+
+def _bars(codes: list[str], values: Any, texts: list[str], height: int, **more: Any) -> go.Figure:
+    """A horizontal bar for each diagnosis, with its text at its end; each carries its code as customdata."""
+    figure = _figure(height)
+    bar = {
+        "x": list(values),
+        "y": [wrapped(name_of(code)) for code in codes],
+        "text": texts,
+        "marker_color": [BY_CODE[code].colour for code in codes],
+        "customdata": [[code] for code in codes],
+        "hovertemplate": "%{y}: %{text}<extra></extra>",
+    }
+    figure.add_bar(orientation="h", textposition="outside", cliponaxis=False, **(bar | more))
+    figure.update_yaxes(showgrid=False)
     return figure
 
 
@@ -72,23 +116,11 @@ def class_bars(codes: pd.Series, log: bool) -> go.Figure:
         log: whether the axis is logarithmic, which shows the rare diagnoses.
     """
     counts = codes.value_counts().reindex(CODES, fill_value=0).sort_values()
-    share = counts / max(1, counts.sum())
-    figure = _figure(380, showlegend=False)
-    figure.add_bar(
-        x=counts.to_numpy(),
-        y=[wrapped(name_of(code)) for code in counts.index],
-        orientation="h",
-        marker_color=[BY_CODE[code].colour for code in counts.index],
-        text=[f"{n:,}  ({part:.1%})" for n, part in zip(counts, share, strict=True)],
-        textposition="outside",
-        cliponaxis=False,
-        customdata=[[code] for code in counts.index],
-        hovertemplate="%{y}: %{x:,} images<extra></extra>",
-    )
+    texts = [f"{n:,}  ({n / max(1, counts.sum()):.1%})" for n in counts]
+    figure = _bars(list(counts.index), counts, texts, 380)
     top = max(1, counts.max())
-    limits = [0, np.log10(top) * 1.35 + 0.3] if log else [0, top * 1.25]
+    limits = [0, np.log10(top) * 1.35 + 0.3] if log else [0, top * 1.5]
     figure.update_xaxes(type="log" if log else "linear", range=limits, title="images", dtick=1 if log else None)
-    figure.update_yaxes(showgrid=False)
     return figure
 
 
@@ -101,7 +133,7 @@ def split_bars(splits: pd.DataFrame) -> go.Figure:
     table = pd.crosstab(splits["dx"], splits["split"]).reindex(index=CODES, columns=list(PARTS), fill_value=0)
     shares = table.div(table.sum(axis=1).clip(lower=1), axis=0)
     names = [wrapped(name_of(code)) for code in table.index]
-    figure = _figure(420, barmode="stack")
+    figure = _figure(420, barmode="stack", showlegend=True)
     for part in PARTS:
         figure.add_bar(
             x=shares[part], y=names, orientation="h", name=part, marker_color=PART_COLOURS[part],
@@ -120,7 +152,7 @@ def age_boxes(images: pd.DataFrame) -> go.Figure:
     Args:
         images: dx, age (years, may be NaN).
     """
-    figure = _figure(400, showlegend=False)
+    figure = _figure(400)
     for code in reversed(CODES):
         ages = images.loc[images["dx"] == code, "age"].dropna()
         if not ages.empty:
@@ -149,7 +181,7 @@ def stacked_bars(images: pd.DataFrame, column: str, share: bool) -> go.Figure:
     totals = table.sum(axis=1)
     shown = table.div(totals, axis=0) if share else table
     labels = [f"{value} ({total:,})" for value, total in totals.items()]
-    figure = _figure(170 + 34 * len(table), barmode="stack")
+    figure = _figure(170 + 34 * len(table), barmode="stack", showlegend=True)
     for code in CODES:
         figure.add_bar(
             x=shown[code], y=labels, orientation="h", name=name_of(code), marker_color=BY_CODE[code].colour,
@@ -169,7 +201,7 @@ def lesion_bars(images: pd.DataFrame) -> go.Figure:
         images: lesion_id.
     """
     sizes = images.groupby("lesion_id").size().value_counts().sort_index()
-    figure = _figure(320, showlegend=False)
+    figure = _figure(320)
     figure.add_bar(
         x=[str(size) for size in sizes.index], y=sizes.to_numpy(), marker_color=INK, text=sizes.to_numpy(),
         texttemplate="%{text:,}", textposition="outside", cliponaxis=False,
@@ -186,7 +218,7 @@ def lesion_bars(images: pd.DataFrame) -> go.Figure:
 def best_epoch(history: pd.DataFrame) -> int | None:
     """The row with the highest validation balanced accuracy, as training judges it; None without one."""
     figures = pd.to_numeric(history["val_balanced_accuracy"], errors="coerce")
-    return int(figures.idxmax()) if figures.notna().any() else None
+    return int(np.nanargmax(figures.to_numpy())) if figures.notna().any() else None
 
 
 def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.Figure:
@@ -198,7 +230,7 @@ def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.
         share: whether the measure lies between 0 and 1 and is shown in per cent.
     """
     several = len(histories) > 1
-    figure = _figure(280, hovermode="x unified", showlegend=False)
+    figure = _figure(280, hovermode="x unified")
     number = ".1%" if share else ".3f"
     for position, (name, history) in enumerate(histories.items()):
         colour = RUN_COLOURS[position % len(RUN_COLOURS)]
@@ -224,7 +256,7 @@ def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.
 
 def rate_steps(histories: dict[str, pd.DataFrame]) -> go.Figure:
     """The learning rate of each epoch."""
-    figure = _figure(280, showlegend=False)
+    figure = _figure(280)
     for position, (name, history) in enumerate(histories.items()):
         figure.add_scatter(
             x=np.arange(1, len(history) + 1), y=history["learning_rate"], mode="lines+markers", name=name,
@@ -251,64 +283,52 @@ def confusion(counts: np.ndarray, as_rates: bool) -> go.Figure:
     counts = np.asarray(counts, int)
     totals = counts.sum(axis=1, keepdims=True)
     rates = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    places = np.arange(len(CODES))
-    columns, rows = np.meshgrid(places, places)
-    texts = [[_cell(counts[r, c], rates[r, c], as_rates) for c in places] for r in places]
-    figure = _figure(560, showlegend=False, hovermode="closest", hoverdistance=-1, clickmode="event+select")
+    cells = pd.DataFrame(
+        [(r, c, *_cell(r, c, counts, rates, as_rates)) for r in range(len(CODES)) for c in range(len(CODES))],
+        columns=["row", "column", "text", "story"],
+    )
+    figure = _figure(560, hovermode="closest", hoverdistance=-1, clickmode="event+select")
     figure.add_heatmap(
         z=rates, zmin=0, zmax=1, showscale=False, hoverinfo="skip", xgap=3, ygap=3,
-        colorscale=[[0, "rgba(11,122,117,0.06)"], [0.5, "rgba(11,122,117,0.55)"], [1, "rgba(11,122,117,1)"]],
+        colorscale=[[0, "rgba(15,133,126,0.06)"], [0.5, "rgba(15,133,126,0.55)"], [1, "rgba(15,133,126,1)"]],
     )  # fmt: skip
-    for strong, ink in ((False, None), (True, "#FFFFFF")):
-        chosen = (rates >= 0.45) == strong
+    strong = rates.ravel() >= 0.45
+    for rows, ink, meta in ((cells[~strong], None, "themed"), (cells[strong], "#FFFFFF", "strong")):
         figure.add_scatter(
-            x=columns[chosen], y=rows[chosen], mode="text", hoverinfo="skip",
-            text=[texts[r][c] for r, c in zip(rows[chosen], columns[chosen], strict=True)],
-            textfont={"size": 15, "color": ink}, meta="strong" if strong else "themed",
+            x=rows["column"], y=rows["row"], mode="text", text=rows["text"], hoverinfo="skip",
+            textfont={"size": 15, "color": ink}, meta=meta,
         )  # fmt: skip
     figure.add_scatter(
-        x=columns.ravel(), y=rows.ravel(), mode="markers", opacity=0,
-        marker={"symbol": "square", "size": 26, "color": INK},
-        selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
-        customdata=[[CODES[r], CODES[c]] for r, c in zip(rows.ravel(), columns.ravel(), strict=True)],
-        text=[_hover(r, c, counts, rates) for r, c in zip(rows.ravel(), columns.ravel(), strict=True)],
+        x=cells["column"], y=cells["row"], mode="markers", opacity=0, marker={"symbol": "square", "size": 26},
+        selected_marker_opacity=0, unselected_marker_opacity=0, text=cells["story"],
+        customdata=[[CODES[r], CODES[c]] for r, c in zip(cells["row"], cells["column"], strict=True)],
         hovertemplate="%{text}<extra></extra>",
     )  # fmt: skip
-    limits = [-0.5, len(CODES) - 0.5]
-    names = [wrapped(name_of(code), 14) for code in CODES]
-    figure.update_xaxes(
-        range=limits, tickvals=places, ticktext=names, title="the model said", side="top", showgrid=False
-    )
-    figure.update_yaxes(range=limits[::-1], tickvals=places, ticktext=names, title="truth", showgrid=False)
+    limits, names = [-0.5, len(CODES) - 0.5], [SHORT[code] for code in CODES]
+    axes = {"tickvals": list(range(len(CODES))), "ticktext": names, "showgrid": False}
+    figure.update_xaxes(range=limits, title="the model said", side="top", **axes)
+    figure.update_yaxes(range=limits[::-1], title="truth", **axes)
     return figure
 
 
-def _cell(count: int, rate: float, as_rates: bool) -> str:
-    if not count:
-        return "·"
-    return f"{rate:.0%}" if as_rates else f"{count:,}"
-
-
-def _hover(row: int, column: int, counts: np.ndarray, rates: np.ndarray) -> str:
+def _cell(row: int, column: int, counts: np.ndarray, rates: np.ndarray, as_rates: bool) -> tuple[str, str]:
+    """What stands in a cell, and what it tells when pointed at."""
+    count, total, rate = counts[row, column], counts[row].sum(), rates[row, column]
     said = "recognised" if row == column else f"taken for<br>{name_of(CODES[column])}"
-    total = counts[row].sum()
-    return f"{name_of(CODES[row])}, {said}:<br><b>{counts[row, column]:,} of {total:,}</b> ({rates[row, column]:.1%})"
+    story = f"{name_of(CODES[row])}, {said}:<br><b>{count:,} of {total:,}</b> ({rate:.1%})"
+    if not count:
+        return "·", story
+    return f"{rate:.0%}" if as_rates else f"{count:,}", story
 
 
 def sensitivity_bars(per_class: dict[str, dict[str, Any]]) -> go.Figure:
-    """The share of each diagnosis that was recognised, with its number of cases; bars carry their code."""
+    """The share of each diagnosis that was recognised, with its number of cases."""
     codes = [code for code in reversed(CODES) if (per_class.get(code) or {}).get("sensitivity") is not None]
     values = [per_class[code]["sensitivity"] for code in codes]
     labels = [_with_n(value, per_class[code]["n"]) for value, code in zip(values, codes, strict=True)]
-    figure = _figure(370, showlegend=False)
-    figure.add_bar(
-        x=values, y=[wrapped(name_of(code)) for code in codes], orientation="h", text=labels,
-        textposition="outside", cliponaxis=False, marker_color=[BY_CODE[code].colour for code in codes],
-        marker_pattern_shape=["/" if per_class[code]["n"] < FEW else "" for code in codes],
-        customdata=[[code] for code in codes], hovertemplate="%{y}: %{text}<extra></extra>",
-    )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.32], tickvals=[0, 0.25, 0.5, 0.75, 1])
-    figure.update_yaxes(showgrid=False)
+    few = ["/" if per_class[code]["n"] < FEW else "" for code in codes]
+    figure = _bars(codes, values, labels, 370, marker_pattern_shape=few)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.5], tickvals=[0, 0.25, 0.5, 0.75, 1])
     return figure
 
 
@@ -327,14 +347,9 @@ def probability_bars(probabilities: np.ndarray, truth: str | None = None) -> go.
         truth: a code, or None.
     """
     names = [f"<b>{wrapped(name_of(c))}</b><br>(the truth)" if c == truth else wrapped(name_of(c)) for c in CODES]
-    figure = _figure(330, showlegend=False)
-    figure.add_bar(
-        x=probabilities, y=names, orientation="h", marker_color=[BY_CODE[code].colour for code in CODES],
-        text=[f"{p:.1%}" for p in probabilities], textposition="outside", cliponaxis=False,
-        hovertemplate="%{y}: %{text}<extra></extra>",
-    )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.15], tickvals=[0, 0.25, 0.5, 0.75, 1])
-    figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure = _bars(list(CODES), probabilities, [f"{p:.1%}" for p in probabilities], 330, y=names)
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.2], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_yaxes(autorange="reversed")
     return figure
 
 

@@ -4,8 +4,11 @@ Each cached function is keyed on paths and the time of their last change, and ho
 entries. What a cached resource gives is shared by all sessions: look at it, never change it.
 """
 
+import contextlib
 import dataclasses
+import gc
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.scriptrunner import script_runner
 
 from core.config import TrainConfig
 from core.data.ham10000 import Dataset, index_dataset
@@ -23,12 +27,16 @@ from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.run import Run, list_runs, served_run
 
+# After every page Streamlit calls keras.backend.clear_session(): it takes 0.35 s, and it takes away the state of a
+# model that the background thread is loading at that moment. This project's models need no clearing.
+script_runner._clean_problem_modules = lambda: None
+
 if TYPE_CHECKING:
     from core.predictor import Prediction, Predictor
 
 DISPLAY_SIDE = 1000  # pixels: more than any column is wide
 THUMBNAIL_SIDE = 360
-WARM_UP_DELAY = 1.5  # seconds: the first page is drawn before TensorFlow takes the processor
+WARM_UP_DELAY = 4.0  # seconds: the first page is drawn before TensorFlow takes the processor
 
 _FILES = {
     "config": contract.CONFIG,
@@ -216,11 +224,13 @@ def _predictor(folder: str, stamp: int) -> "Predictor":
 
     ready = Predictor(Run(folder))
     ready.predict(np.zeros((ready.size, ready.size, 3), np.uint8))  # compiles the pass
+    gc.collect()
+    gc.freeze()  # TensorFlow's objects stay: Streamlit's collection after every page would visit them all, 0.3 s
     return ready
 
 
 def warm_up(run: Run) -> None:
-    """Load the run's model in the background, so that its first heatmap need not wait for TensorFlow."""
+    """List the run's images and load its model in the background: no page need wait for TensorFlow."""
     model = run.folder / contract.MODEL
     if model.is_file():
         _warm_up(str(run.folder), _stamp(model))
@@ -229,10 +239,10 @@ def warm_up(run: Run) -> None:
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _warm_up(folder: str, stamp: int) -> threading.Timer:
     def load() -> None:
-        try:
-            _predictor(folder, stamp)
-        except DermLensError:
-            pass  # the page that needs the model meets the same error and says it
+        jobs: tuple[Callable[[], object], ...] = (lambda: dataset_of(Run(folder)), lambda: _predictor(folder, stamp))
+        for prepare in jobs:
+            with contextlib.suppress(DermLensError):  # the page that needs it meets the same error and says it
+                prepare()
 
     timer = threading.Timer(WARM_UP_DELAY, load)
     timer.start()
@@ -272,7 +282,9 @@ def overlays(run: Run, asked: list[tuple[str, str]]) -> list[bytes]:
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
-def _overlays(folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...]) -> list[bytes]:
+def _overlays(
+    folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...]
+) -> list[bytes]:
     answers = _predictor(folder, model_stamp).predict_many([path for path, _ in asked])
     small = (dataclasses.replace(answer, image=_at_most(answer.image, THUMBNAIL_SIDE)) for answer in answers)
     return [as_jpeg(answer.overlay(code)) for answer, (_, code) in zip(small, asked, strict=True)]

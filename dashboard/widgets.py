@@ -1,21 +1,24 @@
 """Pieces that several pages share: the frame of a page, notices, the row of metrics, charts, the image grid."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_type_hints
 
 import plotly.graph_objects as go
 import streamlit as st
 
+from core.config import BACKBONE_CUTS, TrainConfig, plain_type
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import loaders
 from dashboard.charts import name_of, themed
 
-RUN_KEY = "run"  # the sidebar's picker keeps its choice here
-STATES = {
+RUN_KEY = "run"  # the run that all pages show
+PICK_KEY = "pick_next"  # the id of a run that the sidebar's picker shall show next
+STATES: dict[str, tuple[Any, str]] = {
     "queued": ("gray", ":material/schedule:"),
     "running": ("blue", ":material/progress_activity:"),
     "finished": ("green", ":material/check_circle:"),
@@ -29,11 +32,11 @@ PARTS = {"test": "Test", "validation": "Validation", "calibration": "Calibration
 
 @dataclass(frozen=True)
 class Tile:
-    """One figure with the line that says how far to trust it."""
+    """One figure with the two lines that say how far to trust it."""
 
     label: str
     value: str
-    line: str
+    lines: tuple[str, str]
     help: str | None = None
 
 
@@ -154,13 +157,13 @@ def metric_row(tiles: Sequence[Tile]) -> None:
         for tile in tiles:
             with grid.cell(), st.container(border=True, height="stretch", gap=None):
                 st.metric(tile.label, tile.value, help=tile.help)
-                st.caption(tile.line)
+                st.caption("  \n".join(tile.lines))
 
 
 def chart(figure: go.Figure, key: str, alt: str, clickable: bool = False) -> Any:
     """A chart without Plotly's tool bar; of a clickable one, what was selected."""
-    figure = themed(figure, st.context.theme.type or "light")
-    options = {"config": {"displayModeBar": False}, "key": key, "alt": alt}
+    figure = themed(figure, st.context.theme.type)
+    options: dict[str, Any] = {"config": {"displayModeBar": False}, "key": key, "alt": alt}
     if clickable:
         return st.plotly_chart(figure, on_select="rerun", selection_mode="points", **options)
     st.plotly_chart(figure, **options)
@@ -200,9 +203,7 @@ def picture(path: str | None, caption: str | None = None) -> None:
 def open_gallery(part: str, truth: str | None, said: str | None) -> None:
     """Go to the gallery of answers, filtered. Leaves the present page."""
     which = "All" if truth and said else "Wrong"
-    st.session_state.update(
-        errors_part=part, errors_truth=truth, errors_said=said, errors_which=which, errors_page=1
-    )
+    st.session_state.update(errors_part=part, errors_truth=truth, errors_said=said, errors_which=which, errors_page=1)
     st.switch_page("views/errors.py")
 
 
@@ -210,3 +211,63 @@ def open_explanation(image_id: str) -> None:
     """Go to an image of the data set, with its heatmaps. Leaves the present page."""
     st.session_state.update(explain_image=image_id, explain_origin="From the data set", explain_code="")
     st.switch_page("views/explain.py")
+
+
+# ---- the form of a training --------------------------------------------------------------------
+
+OPEN_GROUPS = ("Data", "Network")
+DATASETS = {"ham10000": "A folder in HAM10000's form", "synthetic": "Drawn, synthetic images"}
+LABELS = {
+    "dataset": "Images",
+    "data_dir": "Folder",
+    "cache_gb": "Disk for trunk outputs, GB",
+    "reduce_lr_patience": "Patience before the rate is cut",
+    "reduce_lr_factor": "Factor of that cut",
+}
+
+
+def settings_form(start: TrainConfig, prefix: str) -> dict[str, Any]:
+    """One field for each setting of a training, in its group; returns what was entered.
+
+    Args:
+        start: what the fields hold at first.
+        prefix: of the fields' keys; another prefix, another form.
+    """
+    hints = get_type_hints(TrainConfig)
+    groups: dict[str, list[dataclasses.Field]] = {}
+    for setting in dataclasses.fields(TrainConfig):
+        groups.setdefault(setting.metadata["group"], []).append(setting)
+    values: dict[str, Any] = {}
+    for group, settings in groups.items():
+        with st.expander(group, expanded=group in OPEN_GROUPS), st.grid(3, min_column_width=240) as grid:
+            for setting in settings:
+                with grid.cell():
+                    present, kind = getattr(start, setting.name), plain_type(hints[setting.name])
+                    values[setting.name] = _field(setting, kind, present, prefix, values)
+    return values
+
+
+def _field(setting: dataclasses.Field, kind: type, present: Any, prefix: str, earlier: dict[str, Any]) -> Any:
+    """The widget that fits a setting's type and bounds."""
+    label = LABELS.get(setting.name, setting.name.replace("_", " ").capitalize())
+    bounds = setting.metadata
+    options: dict[str, Any] = {
+        "help": bounds["reason"],
+        "key": f"{prefix}_{setting.name}",
+        "persist_state": "session",
+    }
+    # where the network can be cut depends on the network
+    choices = BACKBONE_CUTS[earlier["backbone"]] if setting.name == "train_from" else bounds.get("choices", ())
+    if choices:
+        index = choices.index(present) if present in choices else 0
+        return st.selectbox(label, choices, index, lambda name: DATASETS.get(name, name), **options)
+    if kind is bool:
+        return st.toggle(label, value=present, **options)
+    if kind is int:
+        return st.number_input(label, bounds["low"], bounds["high"], present, step=1, **options)
+    if kind is float:
+        step = 1.0 if bounds["high"] > 1 else present / 10 or 0.05
+        return st.number_input(label, bounds["low"], bounds["high"], present, step=step, format="%g", **options)
+    drawn = setting.name == "data_dir" and earlier["dataset"] == "synthetic"  # drawn images have their own place
+    text = st.text_input(label, present or "", disabled=drawn, **options).strip()
+    return None if drawn else text or None

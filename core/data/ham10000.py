@@ -7,9 +7,13 @@ same folder.
 
 import hashlib
 import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
@@ -26,6 +30,10 @@ METADATA_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata")
 REQUIRED = ("image_id", "dx")
 OPTIONAL = ("lesion_id", "dx_type", "age", "sex", "localization")
 EXAMPLES = 5
+NO_IMAGES = re.compile(r"\.|__MACOSX$|masks?$|.*_masks?$|.*segmentations?", re.IGNORECASE)  # folders that hold none
+
+Listing = list[tuple[str, list[str]]]
+"""Folders and the names of their files; see `_walk`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,13 +71,13 @@ def find_dataset(config: TrainConfig) -> Path:
         DatasetError: it does not exist, or Kaggle cannot be reached.
     """
     if config.dataset == "synthetic":
-        return draw_dataset(Path(config.data_dir) if config.data_dir else synthetic_folder())
+        return draw_dataset(Path(config.data_dir).expanduser().resolve() if config.data_dir else synthetic_folder())
     named = config.data_dir or os.environ.get(ENVIRONMENT)
     if named:
         folder = Path(named).expanduser().resolve()
         if not folder.is_dir():
             origin = "--data-dir" if config.data_dir else ENVIRONMENT
-            raise DatasetError(f"{origin} must name a folder. Received: {named!r}, which is none.")
+            raise DatasetError(f"{origin} must name a folder. Received: {named!r}, which is none. Correct it.")
         return folder
     return _from_kaggle()
 
@@ -96,7 +104,8 @@ def load_dataset(folder: Path, skip_damaged: bool = False, need_lesions: bool = 
     sound = inspected.loc[inspected["problem"] == ""]
     images = dataset.images[dataset.images["path"].isin(sound["path"])].reset_index(drop=True)
     if images.empty:
-        raise DatasetError(f"A data set holds at least one readable image. {_report(folder, faults)}")
+        found = _report(folder, faults) if faults else f"Received: {folder}, whose table has no rows. Fill it."
+        raise DatasetError(f"A data set holds at least one readable image. {found}")
     hashes = sound.set_index("path")["sha256"].reindex(images["path"])
     contents = dict(zip(images["image_id"], hashes, strict=True))
     return Dataset(dataset.folder, images, dataset.synthetic, faults, contents)
@@ -113,9 +122,9 @@ def index_dataset(folder: Path) -> Dataset:
 
 
 def _from_kaggle() -> Path:
-    import kagglehub
-
     try:
+        import kagglehub
+
         return Path(kagglehub.dataset_download(KAGGLE_HANDLE))
     except Exception as error:  # kagglehub passes on whatever its HTTP library raises
         raise DatasetError(
@@ -130,9 +139,12 @@ def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[st
     """The usable rows, and the faults of the others: what is wrong -> image ids."""
     folder = Path(folder).expanduser().resolve()
     if not folder.is_dir():
-        raise DatasetError(f"A data set is a folder. Received: {str(folder)!r}, which is none.")
-    files = _image_files(folder)
-    table = _read_table(folder, need_lesions)
+        raise DatasetError(f"A data set is a folder. Received: {str(folder)!r}, which is none. Name another one.")
+    if not _is_text(str(folder)):  # no table of pandas can hold such a path
+        raise DatasetError(f"The path of a data set is text in UTF-8. Received: {str(folder)!r}. Rename the folder.")
+    listing = list(_walk(folder))
+    files = _image_files(listing)
+    table = _read_table(_find_table(folder, listing), need_lesions)
     faults: dict[str, list[str]] = {}
 
     def leave_out(what: str, rows: pd.Series) -> None:
@@ -141,7 +153,9 @@ def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[st
             faults[what] = table.loc[rows, "image_id"].tolist()
             table = table[~rows]
 
-    leave_out("rows without an image_id", table["image_id"] == "")
+    nameless = table["image_id"] == ""
+    table.loc[nameless, "image_id"] = [f"line {row + 2}" for row in np.flatnonzero(nameless)]
+    leave_out("rows without an image_id", nameless)
     repeated = table.duplicated("image_id", keep=False)
     contrary = repeated & (table.groupby("image_id")["dx"].transform("nunique") > 1)
     leave_out("images with two diagnoses", contrary)
@@ -158,57 +172,87 @@ def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[st
     return Dataset(folder, table, is_synthetic(folder)), faults
 
 
-def _image_files(folder: Path) -> dict[str, str]:
+def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder and its file names, in order; links are followed.
+
+    Not listed: what is hidden or left by macOS, which would be taken for images, and folders of masks, whose
+    files often bear the names of their images.
+    """
+    seen = set()  # a link may lead back up
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(parent)
+        if place in seen:
+            folders.clear()
+            continue
+        seen.add(place)
+        folders[:] = sorted(name for name in folders if not NO_IMAGES.match(name))
+        yield parent, sorted(name for name in names if not name.startswith("."))
+
+
+def _is_text(path: str) -> bool:
+    return not any("\udc80" <= letter <= "\udcff" for letter in path)  # what Python makes of other bytes
+
+
+def _image_files(listing: Listing) -> dict[str, str]:
     """image_id -> path. Kaggle's copy holds every image twice: the first path in order is taken."""
     files: dict[str, str] = {}
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
+    for parent, names in listing:
+        for name in names:
             stem, suffix = os.path.splitext(name)
-            if suffix.lower() in SUFFIXES:
+            if suffix.lower() in SUFFIXES and _is_text(parent + name):
                 files.setdefault(stem, os.path.join(parent, name))
     return files
 
 
-def _read_table(folder: Path, need_lesions: bool) -> pd.DataFrame:
-    path = _find_table(folder)
+def _read_table(path: Path, need_lesions: bool) -> pd.DataFrame:
+    """The columns that DermLens knows, as text without spaces around it; what is not there is empty."""
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise DatasetError(f"{path.name} must be a table in CSV form. Received: {path} ({error}).") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    required = (*REQUIRED, "lesion_id") if need_lesions else REQUIRED
-    lacking = [name for name in required if name not in table.columns]
-    if lacking:
         raise DatasetError(
-            f"{path.name} needs the columns {', '.join(required)}. Received: {path}, without {', '.join(lacking)} "
-            f"(it has {', '.join(map(str, table.columns[:12]))})."
+            f"{path.name} must be a table in CSV form, in UTF-8. Received: {path} ({error}). Export it again."
+        ) from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would silently shift the columns
+        raise DatasetError(
+            f"Each line of {path.name} has as many fields as its first. Received: {path}, whose lines have more, "
+            "such as a comma at their end. Export it again."
         )
-    for name in OPTIONAL:
-        if name not in table.columns:
-            table[name] = ""
-    table = table[[*REQUIRED, *OPTIONAL]].apply(lambda column: column.str.strip())
+    table.columns = [str(name).strip().lower() for name in table.columns]
+    required = (*REQUIRED, "lesion_id") if need_lesions else REQUIRED
+    known = [name for name in table.columns if name in (*REQUIRED, *OPTIONAL)]
+    lacking = [name for name in required if name not in known]
+    if lacking or len(set(known)) < len(known):
+        wrong = f"without {', '.join(lacking)}" if lacking else "with one of them twice"
+        raise DatasetError(
+            f"{path.name} needs the columns {', '.join(required)}, each once. Received: {path}, {wrong} "
+            f"(it has {', '.join(table.columns[:12])}). Name its columns so."
+        )
+    # a line that ends early leaves its last columns without any value
+    table = table.reindex(columns=[*REQUIRED, *OPTIONAL], fill_value="").fillna("")
+    table = table.apply(lambda column: column.str.strip())
     table["dx"] = table["dx"].str.lower()
     table["age"] = pd.to_numeric(table["age"], errors="coerce")
     return table
 
 
-def _find_table(folder: Path) -> Path:
-    """HAM10000's own table, the one nearest to the top; else the only table that has the columns."""
-    named = [path for name in METADATA_NAMES for path in folder.rglob(name) if path.is_file()]
+def _find_table(folder: Path, listing: Listing) -> Path:
+    """HAM10000's own table, the one nearest to the top; else the only table at the top that has the columns."""
+    named = [Path(parent, name) for parent, names in listing for name in names if name in METADATA_NAMES]
     if named:
         return min(named, key=lambda path: (len(path.parts), str(path)))
     fitting = []
-    for path in sorted(folder.glob("*.csv")):
-        with path.open(errors="replace") as stream:
-            columns = {name.strip().strip('"') for name in stream.readline().lstrip("\ufeff").split(",")}
-        if set(REQUIRED) <= columns:
-            fitting.append(path)
+    for path in sorted(path for path in folder.glob("*.csv") if path.is_file() and not path.name.startswith(".")):
+        with suppress(OSError), path.open(encoding="utf-8-sig", errors="replace") as stream:
+            columns = {name.strip().strip('"').lower() for name in stream.readline(10_000).split(",")}
+            if set(REQUIRED) <= columns:
+                fitting.append(path)
     if len(fitting) == 1:
         return fitting[0]
+    names = f" ({', '.join(path.name for path in fitting[:EXAMPLES])})" if fitting else ""
     raise DatasetError(
         f"A data set holds {METADATA_NAMES[0]}, or one CSV file with the columns {', '.join(REQUIRED)}. "
-        f"Received: {str(folder)!r}, with {len(fitting)} such files."
+        f"Received: {str(folder)!r}, with {len(fitting)} such files{names}. "
+        f"Name the table {METADATA_NAMES[0]}, or name the folder that holds it."
     )
 
 
@@ -216,6 +260,6 @@ def _report(folder: Path, faults: dict[str, list[str]]) -> str:
     lines = [f"Every row must name one readable image, its diagnosis and its lesion. Received: {folder} with"]
     for what, names in faults.items():
         more = ", ..." if len(names) > EXAMPLES else ""
-        lines.append(f"  {len(names)} {what}: {', '.join(name or '(empty)' for name in names[:EXAMPLES])}{more}")
+        lines.append(f"  {len(names)} {what}: {', '.join(names[:EXAMPLES])}{more}")
     lines.append("Mend them, or go on without them: --skip-damaged.")
     return "\n".join(lines)

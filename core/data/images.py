@@ -6,6 +6,8 @@ The same two steps serve training and prediction, so that they cannot drift apar
 
 import io
 import os
+import re
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,10 +19,25 @@ from core.errors import ImageError
 
 MAX_PIXELS = 64_000_000  # 192 MB as RGB: more than any dermatoscope, less than what hurts a server
 MAX_BYTES = 64 * 2**20
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "MPO")
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")  # JPEG opens MPO as well, what some cameras write
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
-Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns before ours can refuse
+_OTHER_KINDS = (  # what people give by mistake: how its first bytes look, and its name
+    (re.compile(rb"GIF8"), "a GIF"),
+    (re.compile(rb"PK\x03\x04"), "a zip archive or an office document"),
+    (re.compile(rb"%PDF"), "a PDF"),
+    (re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL), "a HEIC photo"),
+    (re.compile(rb"....ftypavi", re.DOTALL), "an AVIF image"),
+    (re.compile(rb"....ftyp", re.DOTALL), "a video"),
+    (re.compile(rb"\s*(<\?xml[^>]*>\s*)?<svg", re.IGNORECASE), "an SVG drawing"),
+    (re.compile(rb"\s*<(!doctype\s+)?html", re.IGNORECASE), "a web page"),
+)
+_HEAD = 256  # bytes that are looked at to name them
+
+# Pillow refuses twice this at the header, here and wherever else in the process it opens an image
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# what it warns of (a damaged tag, a size that is refused below) is nothing that a user could act on
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 ImageSource = str | os.PathLike | bytes | np.ndarray
 
@@ -32,8 +49,8 @@ def read_image(source: ImageSource) -> np.ndarray:
     transparent is laid on white; of several frames the first is taken.
 
     Args:
-        source: a path, the bytes of a file, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8
-            or uint16.
+        source: a path, the bytes of a file, or an array: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8,
+            0 to 255, or uint16, 0 to 65535.
 
     Returns:
         (H, W, 3) uint8 RGB, 0 to 255; never a view of the caller's array.
@@ -45,12 +62,17 @@ def read_image(source: ImageSource) -> np.ndarray:
         return _from_array(source)
     if isinstance(source, (bytes, bytearray)):
         return _decode(io.BytesIO(source), len(source), "the bytes")
+    if not isinstance(source, (str, os.PathLike)):
+        raise ImageError(f"An image is a path, bytes or a NumPy array. Received: {type(source).__name__}.")
     path = Path(source)
     try:
         with path.open("rb") as stream:
             return _decode(stream, os.fstat(stream.fileno()).st_size, path.name)
-    except OSError as error:
-        raise ImageError(f"An image must be a readable file. Received: {path.name!r} ({error.strerror}).") from error
+    except (OSError, ValueError) as error:  # a name with a zero byte is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(
+            f"An image must be a readable file. Received: {path.name or str(path)!r} ({reason})."
+        ) from error
 
 
 def centre_square(height: int, width: int) -> tuple[int, int, int]:
@@ -86,17 +108,19 @@ def model_input(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _from_array(array: np.ndarray) -> np.ndarray:
-    if array.dtype not in (np.uint8, np.uint16):
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        divided = "Pixels that were divided by 255 must be multiplied back first."
+        hint = divided if array.dtype.kind == "f" else "Convert it first: array.astype(np.uint8)."
         raise ImageError(
-            f"An image array holds whole numbers, 0 to 255 (uint8) or 0 to 65535 (uint16). "
-            f"Received: {array.dtype}. Pixels that were divided by 255 must be multiplied back first."
+            "An image array holds whole numbers, 0 to 255 (uint8) or 0 to 65535 (uint16). "
+            f"Received: {array.dtype}. {hint}"
         )
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise ImageError(f"An image array is (H, W), (H, W, 1), (H, W, 3) or (H, W, 4). Received: {array.shape}.")
     _check_pixels(array.shape[1], array.shape[0], "the array")
-    if array.dtype == np.uint16:
+    if array.dtype.itemsize == 2:
         array = _to_8_bit(array)
     if array.shape[2] == 4:
         return _on_white(Image.fromarray(np.ascontiguousarray(array), "RGBA"))
@@ -110,41 +134,54 @@ def _decode(stream: BinaryIO, size: int, name: str) -> np.ndarray:
         raise ImageError(
             f"An image file has at most {MAX_BYTES // 2**20} MB. Received: {name} with {size / 2**20:.0f} MB."
         )
-    head = stream.read(132)
+    head = stream.read(_HEAD)
     stream.seek(0)
     if head[128:132] == b"DICM":
         raise ImageError(f"DICOM files are not read yet. Received: {name}. Export it as PNG or TIFF.")
     try:
         with Image.open(stream, formats=FORMATS) as image:
             _check_pixels(*image.size, name)
-            return _to_rgb(image)
+            return _to_rgb(image, name)
     except ImageError:
         raise
     except UnidentifiedImageError:
+        kind = next((kind for form, kind in _OTHER_KINDS if form.match(head)), "none of these or damaged")
         raise ImageError(
-            f"An image must be JPEG, PNG, BMP, TIFF or WebP. Received: {name}, which is none of these or is damaged."
+            f"An image must be JPEG, PNG, BMP, TIFF or WebP. Received: {name}, which is {kind}. "
+            "Export it in one of these forms."
         ) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        pixels = int(next(iter(re.findall(r"\d+", str(error))), 2 * MAX_PIXELS))
+        raise _too_many(name, f"{pixels // 10**6:,} megapixels") from None
     except MemoryError:
-        raise ImageError(f"An image must fit in memory. Received: {name}, which does not.") from None
+        raise ImageError(f"An image must fit in memory. Received: {name}, which does not. Make it smaller.") from None
     except Exception as error:  # a damaged file can raise nearly anything from within a decoder
-        raise ImageError(f"An image file must be whole. Received: {name}, which is damaged ({error}).") from error
+        reason = str(error) or type(error).__name__
+        raise ImageError(f"An image file must be whole. Received: {name}, which is damaged ({reason}).") from error
 
 
 def _check_pixels(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"An image has at most {MAX_PIXELS // 10**6} megapixels. "
-            f"Received: {name} with {width} x {height} pixels. Make it smaller first."
-        )
+        raise _too_many(name, f"{width} x {height} pixels")
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    mode = image.mode
-    if mode.startswith("I") or mode == "F":  # 16-bit and deeper grey
-        levels = np.asarray(ImageOps.exif_transpose(image))
-        return np.repeat(_to_8_bit(levels)[:, :, None], 3, axis=2)
+def _too_many(name: str, received: str) -> ImageError:
+    return ImageError(
+        f"An image has at most {MAX_PIXELS // 10**6} megapixels. Received: {name} with {received}. "
+        "Make it smaller first."
+    )
+
+
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     image = ImageOps.exif_transpose(image)
-    if mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+    if image.mode == "F":
+        raise ImageError(
+            "An image file holds whole numbers. "
+            f"Received: {name}, whose pixels are floating-point numbers. Export it with 8 or 16 bits."
+        )
+    if image.mode.startswith("I"):  # 16-bit and deeper grey
+        return np.repeat(_to_8_bit(np.asarray(image))[:, :, None], 3, axis=2)
+    if image.has_transparency_data:
         return _on_white(image.convert("RGBA"))
     return np.array(image.convert("RGB"))
 
@@ -152,7 +189,9 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _to_8_bit(levels: np.ndarray) -> np.ndarray:
     """16-bit levels, or deeper ones that use no more than 16 bits, to 8 bits."""
     if levels.min() < 0 or levels.max() > 65535:
-        raise ImageError(f"Grey levels lie between 0 and 65535. Received: {levels.min()} to {levels.max()}.")
+        raise ImageError(
+            f"Grey levels lie between 0 and 65535. Received: {levels.min()} to {levels.max()}. Export it with 16 bits."
+        )
     return np.round(levels / 257.0).astype(np.uint8)
 
 

@@ -2,41 +2,54 @@
 
 import hashlib
 import os
+import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
+import PIL
 
-from core.data.images import read_image
+from core.data.images import MAX_BYTES, read_image
 from core.errors import ImageError
 from core.places import cache_root
 
 COLUMNS = ("path", "size", "mtime_ns", "sha256", "problem")
+RULES = 2
+"""Version of what `read_image` accepts: raise it whenever the same file would be judged otherwise."""
+
+UNOPENED = "cannot be opened"
+"""How a problem begins that lies not in the file: it is asked about again next time."""
 
 
 def inspect_images(paths: list[str]) -> pd.DataFrame:
     """Read each file whole and say whether it is an image.
 
+    Verdicts are kept below `cache_root()`; where they cannot be, every file is read again next time.
+
     Args:
         paths: of image files.
 
     Returns:
-        A row for each path: path, size in bytes, mtime_ns, sha256 of the bytes, problem ("" if it is sound).
+        A row for each path, in their order: path, size in bytes, mtime_ns, sha256 of the bytes, problem ("" if
+        it is sound).
     """
     store = cache_root() / "inspected" / f"{_key(paths)}.csv"
     known = _remembered(store)
     stats = [_stat(path) for path in paths]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = pool.map(lambda stat: known.get(stat) or _inspect(*stat), stats)
-        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        rows = list(pool.map(lambda stat: known.get(stat) or _inspect(*stat), stats))
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
     if any(stat not in known for stat in stats):
-        _remember(store, table)
+        with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
+            _remember(store, table[~table["problem"].str.startswith(UNOPENED)])
     return table
 
 
 def _key(paths: list[str]) -> str:
+    """What the store of these files is named by: their folder, and who judges them how."""
     folder = os.path.commonpath(paths) if paths else ""
-    return hashlib.sha256(folder.encode()).hexdigest()[:24]
+    return hashlib.sha256(f"{folder}:{RULES}:{PIL.__version__}".encode()).hexdigest()[:24]
 
 
 def _stat(path: str) -> tuple[str, int, int]:
@@ -48,27 +61,39 @@ def _stat(path: str) -> tuple[str, int, int]:
 
 
 def _inspect(path: str, size: int, mtime_ns: int) -> tuple[str, int, int, str, str]:
+    sha256 = problem = ""
     try:
-        content = Path(path).read_bytes()
-        read_image(content)
-        return path, size, mtime_ns, hashlib.sha256(content).hexdigest(), ""
+        if size == 0:
+            problem = "empty file"
+        elif size > MAX_BYTES:
+            problem = f"over {MAX_BYTES // 2**20} MB"
+        else:
+            content = Path(path).read_bytes()
+            read_image(content)
+            sha256 = hashlib.sha256(content).hexdigest()
     except OSError as error:
-        return path, size, mtime_ns, "", f"cannot be opened: {error.strerror}"
+        problem = f"{UNOPENED}: {error.strerror}"
     except ImageError:
-        return path, size, mtime_ns, "", "empty file" if size == 0 else "no whole image"
+        problem = "no whole image within the limits"
+    return path, size, mtime_ns, sha256, problem
 
 
 def _remembered(store: Path) -> dict[tuple[str, int, int], tuple]:
     """Verdicts by path, size and time of change; a store that cannot be read is as good as none."""
     try:
-        table = pd.read_csv(store, keep_default_na=False)[list(COLUMNS)]
+        types = {"path": str, "size": int, "mtime_ns": int, "sha256": str, "problem": str}
+        table = pd.read_csv(store, dtype=types, keep_default_na=False)[list(COLUMNS)]
     except (OSError, ValueError, KeyError):
         return {}
     return {row[:3]: row for row in table.itertuples(index=False, name=None)}
 
 
 def _remember(store: Path, table: pd.DataFrame) -> None:
+    """Write the store whole or not at all."""
     store.parent.mkdir(parents=True, exist_ok=True)
-    temporary = store.with_name(f".{store.name}.{os.getpid()}")
-    table.to_csv(temporary, index=False)
-    temporary.replace(store)
+    temporary = store.with_name(f".{store.name}.{uuid.uuid4().hex}")
+    try:
+        table.to_csv(temporary, index=False)
+        temporary.replace(store)
+    finally:
+        temporary.unlink(missing_ok=True)

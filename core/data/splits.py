@@ -51,7 +51,8 @@ def split_by_lesion(images: pd.DataFrame, seed: int) -> pd.DataFrame:
     """
     part_of: dict[str, str] = {}
     sizes = images.groupby("lesion_id").size()
-    diagnosis_of = images.groupby("lesion_id")["dx"].first()
+    # by name, so that the order of rows does not decide about a lesion with two diagnoses
+    diagnosis_of = images.sort_values("image_id").groupby("lesion_id")["dx"].first()
     owed = dict.fromkeys(PARTS, 0.0)  # what rounding leaves over goes on to the next diagnosis
     for code in CODES:
         lesions = sorted(diagnosis_of.index[diagnosis_of == code], key=lambda lesion: _rank(seed, lesion))

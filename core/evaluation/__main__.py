@@ -29,7 +29,7 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
     """Predict every image of a folder, compute the figures, and store both in the run.
 
     Args:
-        run: a finished run.
+        run: a finished run. Nobody else may write it meanwhile.
         folder: HAM10000-shaped; only image_id and dx are needed.
         skip_damaged: leave out what cannot be read, instead of raising.
 
@@ -38,15 +38,33 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
 
     Raises:
         DatasetError: the folder cannot be used.
-        RunError: the run cannot answer.
+        RunError: the run cannot answer, or cannot be written.
     """
-    predictor = Predictor.load(run)
-    dataset = load_dataset(folder, skip_damaged, need_lesions=False)
-    logits, probabilities = _predict(predictor, dataset.images["path"].tolist())
-    labels = dataset.images["dx"].map(CODES.index).to_numpy()
-    figures = evaluate(labels, probabilities, dataset.images["lesion_id"].to_numpy(), run.config().seed)
-    _store(run, dataset, figures, logits, probabilities)
+    with run.writing():  # from the start: an hour later is too late to learn that nothing can be stored
+        predictor = Predictor.load(run)
+        dataset = load_dataset(folder, skip_damaged, need_lesions=False)
+        for problem, names in dataset.left_out.items():
+            print(f"left out {len(names)} {problem}", file=sys.stderr)
+        known = _known_images(run, dataset)
+        if known:
+            print(
+                f"warning: {known:,} of {len(dataset.images):,} images are of a lesion that the run was trained on. "
+                "What it scores on them says nothing of new patients.",
+                file=sys.stderr,
+            )
+        logits, probabilities = _predict(predictor, dataset.images["path"].tolist())
+        labels = dataset.images["dx"].map(CODES.index).to_numpy()
+        figures = evaluate(labels, probabilities, dataset.images["lesion_id"].to_numpy(), run.config().seed)
+        _store(run, dataset, figures, logits, probabilities, known)
     return figures
+
+
+def _known_images(run: Run, dataset: Dataset) -> int:
+    """How many images show a lesion, or bear the name of an image, that the run was trained on."""
+    splits = run.splits()
+    trained = splits[splits["split"] != "test"]
+    images = dataset.images
+    return int((images["image_id"].isin(trained["image_id"]) | images["lesion_id"].isin(trained["lesion_id"])).sum())
 
 
 def _predict(predictor: Predictor, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -64,21 +82,24 @@ def _predict(predictor: Predictor, paths: list[str]) -> tuple[np.ndarray, np.nda
     return np.array(logits), np.array(probabilities)
 
 
-def _store(run: Run, dataset: Dataset, figures: dict[str, Any], logits: np.ndarray, probabilities: np.ndarray) -> None:
+def _store(
+    run: Run, dataset: Dataset, figures: dict[str, Any], logits: np.ndarray, probabilities: np.ndarray, known: int
+) -> None:
+    """Write predictions.csv and metrics.json of this data set; the same data set takes the place of its last time."""
     fingerprint = dataset.fingerprint()
     name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', dataset.folder.name)}-{fingerprint[:8]}"
     folder = Path(EVALUATIONS) / name
-    with run.writing():
-        run.write_csv(folder / PREDICTIONS, prediction_table(dataset.images, "external", logits, probabilities))
-        data = {
-            "folder": str(dataset.folder),
-            "fingerprint": fingerprint,
-            "images": len(dataset.images),
-            "synthetic": dataset.synthetic,
-            "left_out": dataset.left_out,
-        }
-        moment = datetime.now(UTC).isoformat(timespec="seconds")
-        run.write_json(folder / METRICS, {"data": data, "evaluated": moment, "metrics": figures})
+    run.write_csv(folder / PREDICTIONS, prediction_table(dataset.images, "external", logits, probabilities))
+    data = {
+        "folder": str(dataset.folder),
+        "fingerprint": fingerprint,
+        "images": len(dataset.images),
+        "known_to_the_run": known,
+        "synthetic": dataset.synthetic,
+        "left_out": dataset.left_out,
+    }
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    run.write_json(folder / METRICS, {"data": data, "evaluated": moment, "metrics": figures})
 
 
 def as_table(figures: dict[str, Any]) -> str:
@@ -86,6 +107,8 @@ def as_table(figures: dict[str, Any]) -> str:
 
     def interval(name: str) -> str:
         figure = figures[name]
+        if np.isnan(figure["value"]):
+            return "unknown: one diagnosis only"
         return f"{figure['value']:.3f} (95 % interval {figure['low']:.3f} to {figure['high']:.3f})"
 
     rows = pd.DataFrame.from_dict(figures["per_class"], orient="index")

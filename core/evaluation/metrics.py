@@ -121,27 +121,29 @@ def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _lesion_weights(lesions: np.ndarray, seed: int) -> np.ndarray:
-    """(RESAMPLES, n): how often each image was drawn when lesions are drawn with replacement."""
+    """(n, RESAMPLES): how often each image was drawn when lesions are drawn with replacement."""
     names, lesion_of = np.unique(np.asarray(lesions, dtype=str), return_inverse=True)
     draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-    return draws[:, lesion_of].astype(np.float32)
+    return draws.T.astype(np.float32)[lesion_of]
 
 
 def _weighted_counts(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(RESAMPLES, 7, 7) confusion counts of each resample."""
-    cell = labels * len(CODES) + predicted
     cells = np.zeros((len(labels), len(CODES) ** 2), np.float32)
-    cells[np.arange(len(labels)), cell] = 1.0
-    return (weights @ cells).reshape(len(weights), len(CODES), len(CODES)).astype(float)
+    cells[np.arange(len(labels)), labels * len(CODES) + predicted] = 1.0
+    return (weights.T @ cells).reshape(-1, len(CODES), len(CODES)).astype(float)
 
 
 def _weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """(RESAMPLES,): the chance that a positive scores over a negative, ties counted half."""
     order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])  # each run of equal scores
-    positives = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1, dtype=float)
-    negatives = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1, dtype=float)
-    below = np.cumsum(negatives, axis=1) - negatives
-    wins = (positives * (below + negatives / 2)).sum(axis=1)
-    pairs = positives.sum(axis=1) * negatives.sum(axis=1)
-    return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    positive, scores, weights = positive[order], scores[order], weights[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(scores) > 0])  # each run of equal scores
+    wins_there = np.logical_or.reduceat(positive, starts)
+    starts = starts[wins_there | np.r_[True, wins_there[:-1]]]  # neighbours without a positive become one run
+    positives = np.add.reduceat(weights * positive[:, None], starts, axis=0, dtype=float)
+    negatives = np.add.reduceat(weights, starts, axis=0, dtype=float) - positives
+    below = np.cumsum(negatives, axis=0) - negatives
+    wins = (positives * (below + negatives / 2)).sum(axis=0)
+    pairs = positives.sum(axis=0) * negatives.sum(axis=0)
+    return np.divide(wins, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)

@@ -102,6 +102,11 @@ def fit(
         rate = state.learning_rate
         optimizer.learning_rate.assign(rate)
         loss, logits, order = _one_epoch(config, progress, train_step, train, state.epoch)
+        if not np.isfinite(logits).all():
+            raise RunError(
+                f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
+                f"Start a new run with a lower --learning-rate than {rate:g}."
+            )
         seconds = time.monotonic() - started
         row: dict[str, Any] = {"phase": "training", "epoch": state.epoch + 1, "loss": loss}
         row |= epoch_figures(train.labels[order], logits)

@@ -35,7 +35,7 @@ from core.models.backbones import PIXEL_RANGE
 from core.models.classifier import Classifier, build_classifier, load_model, logits_and_heatmaps
 from core.models.fitting import Examples, all_logits, compiled_logits, fit
 from core.models.trunk_cache import TrunkCache
-from core.places import PROJECT
+from core.places import PROJECT, runs_root
 from core.runs.progress import Progress
 from core.runs.run import (
     CALIBRATION,
@@ -70,8 +70,8 @@ def train(run: Run) -> None:
         with progress.telling():
             _train(run, config, progress)
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
-        if served_run(run.folder.parent) is None:
-            promote(run)  # the first run is served at once
+    if run.folder.parent == runs_root().resolve() and served_run() is None:
+        promote(run)  # the first run is served at once
 
 
 def _train(run: Run, config: TrainConfig, progress: Progress) -> None:

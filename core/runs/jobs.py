@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,11 +19,17 @@ from core.places import PROJECT, runs_root
 from core.runs.run import ACTIVE, LOG, STOP_REQUEST, Run, list_runs
 
 RESUMABLE = ("failed", "stopped", "lost")
+COMMAND = (sys.executable, "-u", str(PROJECT / "train.py"))
+PATIENCE = 10.0  # seconds to wait for another start that is under way
 
 
 def active_run(root: Path | None = None) -> Run | None:
-    """The run that is queued or running now, or None."""
-    return next((run for run in list_runs(root) if run.status().state in ACTIVE), None)
+    """The run that is queued or running now, or None. A run that cannot be read is not."""
+    for run in list_runs(root):
+        with suppress(RunError):
+            if run.status().state in ACTIVE:
+                return run
+    return None
 
 
 def start(config: TrainConfig) -> Run:
@@ -30,6 +37,7 @@ def start(config: TrainConfig) -> Run:
 
     Raises:
         RunBusyError: a training is under way.
+        RunError: the folder of runs cannot be written, or no process can be started.
     """
     with _one_start_at_a_time():
         run = Run.create(config)
@@ -42,7 +50,7 @@ def resume(run: Run) -> None:
 
     Raises:
         RunBusyError: a training is under way.
-        RunError: the run is finished.
+        RunError: the run is finished, or no process can be started.
     """
     state = run.status().state
     if state not in RESUMABLE:
@@ -52,42 +60,84 @@ def resume(run: Run) -> None:
 
 
 def stop(run: Run) -> None:
-    """Ask a run to stop: its trainer ends its step, keeps what it has and says "stopped"."""
+    """Ask a run to stop: its trainer ends its step, keeps what it has and says "stopped".
+
+    A run that is not under way is left as it is.
+
+    Raises:
+        RunError: the process is another user's.
+    """
     status = run.status()
     if status.state not in ACTIVE:
         return
-    (run.folder / STOP_REQUEST).touch()
-    if status.pid is not None:
-        with suppress(ProcessLookupError):  # it ended in between; its status says how
+    try:
+        (run.folder / STOP_REQUEST).touch()
+        if status.pid is not None and status.pid != os.getpid():
             os.kill(status.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it ended in between; its status says how
+    except OSError as error:
+        raise RunError(
+            f"Only who started a run can stop it. Received: run {run.id!r}, process {status.pid} "
+            f"({error.strerror or error}). Ask its owner."
+        ) from error
 
 
 @contextmanager
 def _one_start_at_a_time() -> Iterator[None]:
     """Held while a job starts, so that two tabs cannot both find the machine free."""
-    runs_root().mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(runs_root() / ".starting", timeout=10):
-        busy = active_run()
+    root = runs_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(root / ".starting", timeout=PATIENCE)
+        lock.acquire()
+    except filelock.Timeout:
+        raise RunBusyError(
+            "One training starts at a time. Received: another start, which is still under way. Try again in a moment."
+        ) from None
+    except OSError as error:
+        raise RunError(
+            f"Runs are kept in {root}. Received: {error.strerror or error}. "
+            "Check who may write there, or name another folder with DERMLENS_RUNS."
+        ) from error
+    try:
+        busy = active_run(root)
         if busy is not None:
-            raise RunBusyError(f"One training runs at a time. Run {busy.id!r} is under way: wait for it, or stop it.")
+            raise RunBusyError(
+                f"One training runs at a time. Received: run {busy.id!r} is under way. Wait for it, or stop it."
+            )
         yield
+    finally:
+        lock.release()
 
 
 def _spawn(run: Run) -> None:
+    """Start the process that trains a run, and say in its status who that is."""
     (run.folder / STOP_REQUEST).unlink(missing_ok=True)
-    with (run.folder / LOG).open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-u", str(PROJECT / "train.py"), "--resume", str(run.folder)],
-            cwd=PROJECT,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    before = run.status()
+    try:
+        with (run.folder / LOG).open("ab") as log:
+            process = subprocess.Popen(
+                [*COMMAND, "--resume", str(run.folder)],
+                cwd=PROJECT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        reason = f"No process could be started: {error.strerror or error}."
+        run.write_status(dataclasses.replace(before, state="failed", message="Failed.", error=reason))
+        raise RunError(
+            f"A training is a process of its own. Received: run {run.id!r}: {reason} "
+            "Free memory or disk, then go on with the run."
+        ) from error
+    started = psutil.Process(process.pid).create_time()  # a child that has ended already still answers: a zombie
+    threading.Thread(target=process.wait, daemon=True).start()  # so that it does not stay one
     # says who the process is before that process can say it itself: until then the job would not be seen
-    started = psutil.Process(process.pid).create_time()
-    status = dataclasses.replace(
-        run.status(), state="queued", phase="waiting", message="Starting.", error=None,
-        pid=process.pid, pid_started=started,
-    )  # fmt: skip
-    run.write_status(status)
+    if run.status().updated == before.updated:
+        status = dataclasses.replace(
+            before, state="queued", phase="waiting", message="Starting.", error=None,
+            images_per_second=None, seconds_left=None, pid=process.pid, pid_started=started,
+        )  # fmt: skip
+        run.write_status(status)

@@ -1,17 +1,15 @@
 """Say how far a run is, in its status file and on the terminal, and notice when it is asked to stop."""
 
 import dataclasses
-import os
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
-
 from core.errors import DermLensError, TrainingStopped
-from core.runs.run import STOP_REQUEST, Run, Status
+from core.runs.run import STOP_REQUEST, Run
+from core.runs.status import Status, own_process
 
 HEARTBEAT = 2.0  # seconds between two writings of the status
 PRINTING = 10.0  # seconds between two lines on the terminal
@@ -27,8 +25,7 @@ class Progress:
 
     def __init__(self, run: Run, epochs: int) -> None:
         self.run = run
-        me = psutil.Process(os.getpid())
-        self.status = Status(state="running", epochs=epochs, pid=me.pid, pid_started=me.create_time())
+        self.status = Status(state="running", epochs=epochs, **own_process())
         self._last_beat = self._last_line = 0.0
         self._phase_started = time.monotonic()
 

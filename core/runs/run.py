@@ -1,14 +1,10 @@
-"""A run is a folder. This module knows every file name in it, and writes each one atomically."""
+"""A run is a folder. This module knows every file name in it; `core.runs.files` writes each one atomically."""
 
 import dataclasses
-import io
-import json
-import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,12 +12,16 @@ from typing import Any
 import filelock
 import numpy as np
 import pandas as pd
-import psutil
 
 from core.config import TrainConfig
 from core.diagnoses import CODES
-from core.errors import RunBusyError, RunError, RunNotFoundError, RunSchemaError
+from core.errors import ConfigError, RunBusyError, RunError, RunNotFoundError, RunSchemaError
 from core.places import runs_root
+from core.runs import files
+from core.runs.files import read_csv, read_json, write_csv, write_json
+from core.runs.files import without_nan as without_nan
+from core.runs.files import write_bytes as write_bytes
+from core.runs.status import ACTIVE, STATES, Status, own_process
 
 SCHEMA_VERSION = 1
 
@@ -47,37 +47,7 @@ HISTORY_COLUMNS = (
     "val_loss", "val_accuracy", "val_auc", "val_balanced_accuracy", "learning_rate", "seconds",
 )  # fmt: skip
 
-ACTIVE = ("queued", "running")
-STATES = (*ACTIVE, "finished", "failed", "stopped", "lost")
-
-
-@dataclass(frozen=True)
-class Status:
-    """Where a run stands.
-
-    Attributes:
-        state: one of `STATES`. "lost" is never written: it is what a reader finds when the process is gone.
-        phase: "waiting", "data", "trunk", "training", "evaluation" or "done".
-        epoch, epochs: whole epochs done, and at most to do.
-        images_per_second: speed of the present phase, or None.
-        seconds_left: estimate to the end of the present phase, or None.
-        message: one line for people.
-        error: why the run failed, or None.
-        pid, pid_started: the writing process and the time it started at, in seconds since 1970.
-        updated: when this was written, in seconds since 1970.
-    """
-
-    state: str = "queued"
-    phase: str = "waiting"
-    epoch: int = 0
-    epochs: int = 0
-    images_per_second: float | None = None
-    seconds_left: float | None = None
-    message: str = ""
-    error: str | None = None
-    pid: int | None = None
-    pid_started: float | None = None
-    updated: float = 0.0
+TEXT = ("image_id", "lesion_id", "dx", "split", "predicted")  # columns of names
 
 
 class Run:
@@ -105,36 +75,52 @@ class Run:
 
     @classmethod
     def create(cls, config: TrainConfig, folder: Path | str | None = None) -> "Run":
-        """A new run folder that holds its configuration and the status "queued".
+        """A new run folder that holds its configuration and the status "queued" of this process.
 
         Args:
             config: what the run is to do.
             folder: where; by default a new folder named by the time and the network, under `runs_root()`.
 
         Raises:
-            RunError: the folder already holds files.
+            RunError: the folder already holds files, or cannot be written.
         """
         if folder is None:
             moment = datetime.now().strftime("%Y%m%d-%H%M%S")
             name = f"{moment}-{config.backbone}-{config.train_from}-{secrets.token_hex(2)}"
             folder = runs_root() / name
         folder = Path(folder)
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            go_on = f", or go on with this run through --resume {folder}" if (folder / CONFIG).is_file() else ""
             raise RunError(
-                f"A new run needs an empty folder. Received: {str(folder)!r}, which holds files. "
-                f"Name another folder, or go on with this run through --resume {folder}."
+                f"A new run needs an empty folder. Received: {str(folder)!r}, which holds files or is one. "
+                f"Name another folder{go_on}."
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        # of this process: should it die before it trains or hands over, the run does not stay queued for ever.
+        # First the status: who finds a configuration finds a whole run.
+        _write_status(folder, Status(**own_process()))
         write_json(folder / CONFIG, config.to_dict())
-        run = cls(folder)
-        run.write_status(Status())
-        return run
+        return cls(folder)
 
     # ---- reading -------------------------------------------------------------------------------
 
     def config(self) -> TrainConfig:
-        """The configuration, exactly as asked."""
-        return TrainConfig.from_dict(self._read_json(CONFIG))
+        """The configuration, exactly as asked.
+
+        Raises:
+            RunNotFoundError: the run has been deleted.
+            RunSchemaError: the run is of another schema version.
+            RunError: the file cannot be read.
+        """
+        values = self._read_json(CONFIG)
+        if not values:
+            raise RunNotFoundError(f"A run folder holds a {CONFIG}. Received: {str(self.folder)!r}, which has none.")
+        try:
+            return TrainConfig.from_dict(values)
+        except ConfigError as error:
+            self.manifest()  # of another version, it may well have other settings
+            raise RunError(
+                f"{CONFIG} must hold known settings. Received: run {self.id!r}: {error} {files.MEND}"
+            ) from error
 
     def manifest(self) -> dict[str, Any]:
         """What the run was made of; empty while the trainer has not begun.
@@ -152,20 +138,29 @@ class Run:
         return manifest
 
     def status(self) -> Status:
-        """Where the run stands; a run whose process is gone is "lost"."""
+        """Where the run stands; a run whose process is gone is "lost", or "stopped" if that was asked for.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
         values = self._read_json(STATUS)
-        names = {item.name for item in dataclasses.fields(Status)}
-        status = Status(**{name: value for name, value in values.items() if name in names})
-        if status.state in ACTIVE and status.pid is not None and not _is_alive(status):
-            return dataclasses.replace(
-                status, state="lost", message="Its process is gone. Go on from its last whole epoch with 'resume'."
-            )
-        return status
+        try:
+            # without a file, nobody ever began: that is a run to go on with, not one to wait for
+            status = Status.from_dict(values) if values else Status()
+        except ValueError as error:
+            raise RunError(
+                f"{STATUS} must hold a state of {', '.join(STATES)} and its process. Received: run {self.id!r}, "
+                f"{error}. {files.MEND}"
+            ) from None
+        return status.observed(self.stop_requested())
 
     @property
     def usable(self) -> bool:
         """Whether the run is finished, and so can be shown and served."""
-        return self.status().state == "finished"
+        try:
+            return self.status().state == "finished"
+        except RunError:
+            return False
 
     @property
     def synthetic(self) -> bool:
@@ -174,15 +169,15 @@ class Run:
 
     def splits(self) -> pd.DataFrame:
         """image_id, lesion_id, dx, split; empty while there is none."""
-        return self._read_csv(SPLITS, ("image_id", "lesion_id", "dx", "split"))
+        return read_csv(self.folder / SPLITS, ("image_id", "lesion_id", "dx", "split"), TEXT)
 
     def history(self) -> pd.DataFrame:
         """One row an epoch, columns `HISTORY_COLUMNS`; empty while there is none."""
-        return self._read_csv(HISTORY, HISTORY_COLUMNS)
+        return read_csv(self.folder / HISTORY, HISTORY_COLUMNS, ())
 
     def predictions(self) -> pd.DataFrame:
         """One row an image: image_id, split, dx, predicted, logit_<code>, p_<code>, ood_score."""
-        return self._read_csv(PREDICTIONS, ("image_id", "split", "dx", "predicted"))
+        return read_csv(self.folder / PREDICTIONS, ("image_id", "split", "dx", "predicted"), TEXT)
 
     def metrics(self) -> dict[str, Any]:
         """Figures for "validation", "calibration" and "test"; empty while there are none."""
@@ -195,7 +190,7 @@ class Run:
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Name of each external evaluation -> {"data", "metrics"}, in order of name."""
         folders = sorted((self.folder / EVALUATIONS).glob(f"*/{METRICS}"))
-        return {path.parent.name: _load_json(path) for path in folders}
+        return {path.parent.name: read_json(path, "Evaluate again, or delete its folder.") for path in folders}
 
     def log(self, last_lines: int = 200) -> str:
         """The end of what the process printed."""
@@ -219,13 +214,11 @@ class Run:
 
     def write_csv(self, name: str | Path, table: pd.DataFrame) -> None:
         """Write one of the CSV files above."""
-        text = table.to_csv(index=False, lineterminator="\n")
-        write_bytes(self.folder / name, text.encode())
+        write_csv(self.folder / name, table)
 
     def write_status(self, status: Status) -> None:
         """Write the status with the present time."""
-        moment = datetime.now(UTC).timestamp()
-        write_json(self.folder / STATUS, dataclasses.asdict(dataclasses.replace(status, updated=moment)))
+        _write_status(self.folder, status)
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -233,7 +226,11 @@ class Run:
 
         Raises:
             RunBusyError: another process holds it.
+            RunNotFoundError: the run has been deleted.
+            RunError: the folder cannot be written.
         """
+        if not (self.folder / CONFIG).is_file():
+            raise RunNotFoundError(f"A run that is written has a {CONFIG}. Received: {str(self.folder)!r}, without.")
         lock = filelock.FileLock(self.folder / LOCK)
         try:
             lock.acquire(timeout=0)
@@ -242,29 +239,40 @@ class Run:
                 f"A run has one writer. Received: run {self.id!r}, which another process is writing now. "
                 "Wait for it, or stop it first."
             ) from None
+        except OSError as error:
+            raise RunError(
+                f"A run is written in its folder. Received: {self.folder} ({error.strerror or error}). "
+                "Check who may write there."
+            ) from error
         try:
             yield
         finally:
             lock.release()
 
     def delete(self) -> None:
-        """Remove the folder; a run under way is refused."""
+        """Remove the folder, damaged or not.
+
+        Raises:
+            RunBusyError: the run is under way.
+            RunError: the folder cannot be removed.
+        """
+        try:
+            state = self.status().state
+        except RunError:
+            state = "unreadable"
+        if state in ACTIVE:
+            raise RunBusyError(f"A run under way cannot be deleted. Received: run {self.id!r}, {state}. Stop it first.")
         with self.writing():
-            shutil.rmtree(self.folder)
+            try:
+                shutil.rmtree(self.folder)
+            except OSError as error:
+                raise RunError(
+                    f"A run is deleted with its folder. Received: {self.folder} ({error.strerror or error}). "
+                    "Check who may write there."
+                ) from error
 
     def _read_json(self, name: str) -> dict[str, Any]:
-        path = self.folder / name
-        return _load_json(path) if path.is_file() else {}
-
-    def _read_csv(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-        """The rows that are whole: a last line that is still being written is left out."""
-        path = self.folder / name
-        text = path.read_text() if path.is_file() else ""
-        whole = text[: text.rfind("\n") + 1]
-        if not whole:
-            return pd.DataFrame(columns=list(columns))
-        text_columns = {"image_id": str, "lesion_id": str, "dx": str}
-        return pd.read_csv(io.StringIO(whole), dtype=text_columns, keep_default_na=True)
+        return read_json(self.folder / name)
 
 
 # ---- all runs ----------------------------------------------------------------------------------
@@ -272,9 +280,11 @@ class Run:
 
 def list_runs(root: Path | None = None) -> list[Run]:
     """Every run below the root, the newest first."""
-    root = root or runs_root()
-    folders = [path.parent for path in root.glob(f"*/{CONFIG}")]
-    return [Run(folder) for folder in sorted(folders, key=lambda path: (path / CONFIG).stat().st_mtime, reverse=True)]
+    found = []
+    for path in (root or runs_root()).glob(f"*/{CONFIG}"):
+        with suppress(OSError, RunNotFoundError):  # deleted while we look
+            found.append((path.stat().st_mtime_ns, path.parent.name, Run(path.parent)))
+    return [run for *_, run in sorted(found, key=lambda entry: entry[:2], reverse=True)]
 
 
 def find_run(name: str | Path) -> Run:
@@ -294,13 +304,16 @@ def find_run(name: str | Path) -> Run:
 
 
 def served_run(root: Path | None = None) -> Run | None:
-    """The run that `current.json` names, if it is still there."""
+    """The run that `current.json` names, if it is still there. Only a run below the root is ever served.
+
+    Raises:
+        RunError: `current.json` cannot be read.
+    """
     root = root or runs_root()
-    path = root / CURRENT
-    if not path.is_file():
+    name = read_json(root / CURRENT, "Promote a run again.").get("run")
+    if not isinstance(name, str) or name in ("", ".", "..") or Path(name).name != name:
         return None
-    folder = root / str(_load_json(path).get("run", ""))
-    return Run(folder) if (folder / CONFIG).is_file() else None
+    return Run(root / name) if (root / name / CONFIG).is_file() else None
 
 
 def promote(run: Run) -> None:
@@ -310,40 +323,16 @@ def promote(run: Run) -> None:
         RunError: the run is not finished.
     """
     if not run.usable:
-        raise RunError(f"Only a finished run can be served. Received: run {run.id!r}, {run.status().state}.")
+        raise RunError(
+            f"Only a finished run can be served. Received: run {run.id!r}, {run.status().state}. "
+            "Wait for it, or go on with it through --resume."
+        )
     moment = datetime.now(UTC).isoformat(timespec="seconds")
-    # a path relative to the root where it can be, so that the folder of all runs can be moved
+    # by name, not by path: the folder of all runs can be moved
     write_json(run.folder.parent / CURRENT, {"run": run.id, "promoted": moment})
 
 
-# ---- files -------------------------------------------------------------------------------------
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name, then renamed.
-
-    Raises:
-        RunError: the disk is full, or the folder cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise RunError(
-            f"{path.name} must be written to {path.parent}. Received: {error.strerror or error}. "
-            "Free some disk, or check who may write there; what was written before is kept."
-        ) from error
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all; figures that are not numbers become null."""
-    write_bytes(path, (json.dumps(without_nan(content), indent=2, ensure_ascii=False) + "\n").encode())
+# ---- what is in the files ----------------------------------------------------------------------
 
 
 def prediction_table(images: pd.DataFrame, split: Any, logits: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
@@ -365,35 +354,6 @@ def prediction_table(images: pd.DataFrame, split: Any, logits: np.ndarray, proba
     return table.assign(ood_score=np.nan)
 
 
-def without_nan(value: Any) -> Any:
-    """JSON has no word for "not a number": null takes its place."""
-    if isinstance(value, dict):
-        return {str(key): without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [without_nan(item) for item in value]
-    if isinstance(value, float) and value != value:
-        return None
-    return value
-
-
-def _load_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path.name} must hold JSON. Received: {path}, which cannot be read ({error}). "
-            "Delete the run, or bring the file back from a copy."
-        ) from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path.name} must hold one JSON object. Received: {type(content).__name__} in {path}.")
-    return content
-
-
-def _is_alive(status: Status) -> bool:
-    """Whether the process that wrote the status still runs: a pid can be given to another one."""
-    try:
-        process = psutil.Process(status.pid)
-        same = status.pid_started is None or abs(process.create_time() - status.pid_started) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+def _write_status(folder: Path, status: Status) -> None:
+    moment = datetime.now(UTC).timestamp()
+    write_json(folder / STATUS, dataclasses.asdict(dataclasses.replace(status, updated=moment)))

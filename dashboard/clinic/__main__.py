@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 
 import numpy as np
@@ -22,12 +23,25 @@ def warm_up() -> None:
         logging.getLogger(__name__).info("No model to warm up: %s", error)
 
 
+def serve(host: str, port: int, stop: threading.Event) -> None:
+    """Serve the page until somebody asks to stop."""
+    from dashboard.clinic.app import build_page, launch
+
+    page = build_page()
+    print(f"The clinician's page: {launch(page, host, port)}", flush=True)
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    stop.wait()
+    page.close(verbose=False)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m dashboard.clinic", description="The clinician's page.")
     parser.add_argument("--host", default=os.environ.get("DERMLENS_HOST") or HOST, help="address to listen on")
     parser.add_argument(
-        "--port", type=port_number, default=os.environ.get("DERMLENS_CLINIC_PORT") or str(CLINIC_PORT),
+        "--port",
+        type=port_number,
+        default=os.environ.get("DERMLENS_CLINIC_PORT") or str(CLINIC_PORT),
         help=f"port to listen on (DERMLENS_CLINIC_PORT; by default {CLINIC_PORT})",
     )
     options = parser.parse_args(arguments)
@@ -37,17 +51,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
-    from dashboard.clinic.app import build_page, launch
-
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    page = build_page()
-    address = launch(page, options.host, options.port)
-    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
-    print(f"The clinician's page: {address}", flush=True)
-    stop.wait()
-    page.close(verbose=False)
+    # a folder that only we can read, and that goes with us: it holds people's images for a while
+    with tempfile.TemporaryDirectory(prefix="dermlens-clinic-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        serve(options.host, options.port, stop)
     return 0
 
 

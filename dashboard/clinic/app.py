@@ -7,6 +7,7 @@ as `/predict` and `/explain`.
 """
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,41 +29,27 @@ from dashboard.clinic.texts import text
 MAX_FILE_SIZE = "32mb"
 SHOWN_PIXELS = 1024  # the longer side of what the page draws and a session keeps
 KEPT_SECONDS = 1800
+VISIBLE = 0.05  # of the colour scale: weaker heat is not seen
 CONCURRENT = 2  # images in the model at a time; the others wait in the queue
 WAITING = 32
+SESSIONS = 200  # whose last image is kept, at most 3 MB each
 
-CSS = Path(__file__).with_name("clinic.css")
+HERE = Path(__file__).parent
 THEME = gr.themes.Base(
     primary_hue="teal",
     secondary_hue="teal",
     neutral_hue="slate",
     radius_size="lg",
     font=("Inter", "Segoe UI", "Roboto", "Helvetica Neue", "Noto Sans", "Liberation Sans", "Arial", "sans-serif"),
-    font_mono=("Consolas", "Menlo", "DejaVu Sans Mono", "monospace"),
 ).set(
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
-    button_primary_background_fill_hover_dark="*primary_600",
     slider_color="*primary_600",
 )
 
-CHOOSE_BAR = """
-element.addEventListener('click', (event) => {
-  const bar = event.target.closest('[data-code]');
-  if (!bar || bar.disabled) return;
-  props.value = {...props.value, chosen: bar.dataset.code};
-  trigger('select');
-});
-"""
-CHOOSE_EXAMPLE = """
-element.addEventListener('click', (event) => {
-  const example = event.target.closest('[data-index]');
-  if (example) trigger('select', {index: Number(example.dataset.index)});
-});
-"""
 
 Upload = dict[str, Any]  # Gradio's FileData: the file as it was sent, not decoded and not converted
 Answer = dict[str, str]  # what the answer's HTML holds: its markup, and the code of the chosen diagnosis
@@ -71,33 +58,37 @@ Answer = dict[str, str]  # what the answer's HTML holds: its markup, and the cod
 # ---- what the page does --------------------------------------------------------------------------
 
 
-def assess(upload: Upload | None) -> tuple[Prediction | None, Answer]:
-    """The prediction for an upload, with a smaller copy of its image, and how it reads; or what is wrong."""
+def assess(upload: Upload | None) -> tuple[Prediction | None, Answer, Any, Any]:
+    """The prediction for an upload and how it reads, or what is wrong; the notices and the run that belong to it."""
     if upload is None:
-        return None, _answer(markup.waiting())
+        return None, _answer(markup.waiting()), gr.skip(), gr.skip()
     try:
         prediction = _predict(upload)
     except RunNotFoundError:
-        return None, _answer(markup.no_model())
+        problem = markup.no_model()
     except ImageError as error:
-        return None, _answer(markup.problem(text("problem_title"), str(error), text("problem_next")))
+        problem = markup.problem(text("problem_title"), str(error), text("problem_next"))
     except DermLensError as error:
-        return None, _answer(markup.problem(text("broken_model_title"), str(error)))
-    shown = dataclasses.replace(prediction, image=_shrunk(prediction.image))
-    return shown, _answer(markup.answer(prediction, prediction.code), prediction.code)
+        problem = markup.problem(text("broken_model_title"), str(error))
+    else:
+        shown = dataclasses.replace(prediction, image=_shrunk(prediction.image))
+        answer = _answer(markup.answer(prediction, prediction.code), prediction.code)
+        return shown, answer, markup.notices(prediction.synthetic), markup.provenance(prediction.run_id)
+    return None, _answer(problem), gr.skip(), gr.skip()
 
 
 def show(prediction: Prediction | None, answer: Answer, strength: float) -> tuple[Answer, str, np.ndarray | None]:
-    """The heatmap of the chosen diagnosis; the model does not run again."""
-    if prediction is None:
+    """The heatmap of the chosen diagnosis, without running the model again; none while there is no answer."""
+    chosen = answer.get("chosen")
+    if prediction is None or chosen not in CODES:
         return answer, markup.evidence(None), None
-    chosen = answer["chosen"] if answer.get("chosen") in CODES else prediction.code
+    strongest = prediction.heatmaps[CODES.index(chosen)].max() / prediction.heatmap_scale
     picture = prediction.overlay(chosen, strength / 100)
-    return _answer(markup.answer(prediction, chosen), chosen), markup.evidence(chosen), picture
+    return _answer(markup.answer(prediction, chosen), chosen), markup.evidence(chosen, strongest < VISIBLE), picture
 
 
-def refresh() -> tuple[str, str, str, Answer]:
-    """What depends on the run that is served now: notices, examples, provenance, the answer's empty state."""
+def refresh() -> tuple[str, str, str, Any]:
+    """What depends on the run that is served now: notices, examples, provenance; and whether there is one at all."""
     try:
         run = served_run()
         synthetic = run is not None and run.synthetic
@@ -105,16 +96,16 @@ def refresh() -> tuple[str, str, str, Answer]:
     except DermLensError as error:
         broken = _answer(markup.problem(text("broken_model_title"), str(error)))
         return markup.notices(False), "", markup.provenance(None), broken
-    empty = markup.waiting() if run else markup.no_model()
-    provenance = markup.provenance(run.id if run else None)
-    return markup.notices(synthetic), markup.examples(pictures), provenance, _answer(empty)
+    if run is None:
+        return markup.notices(False), "", markup.provenance(None), _answer(markup.no_model())
+    return markup.notices(synthetic), markup.examples(pictures), markup.provenance(run.id), gr.skip()
 
 
 def take_example(event: gr.EventData) -> np.ndarray | None:
     """The pixels of the example that was chosen."""
-    choices = _examples(served_run())
+    choices = dict(enumerate(_examples(served_run())))
     index = event._data.get("index") if isinstance(event._data, dict) else None
-    return read_image(choices[index][1]) if index in range(len(choices)) else None
+    return read_image(choices[index][1]) if isinstance(index, int) and index in choices else None
 
 
 # ---- what programs call --------------------------------------------------------------------------
@@ -173,14 +164,17 @@ def build_page() -> gr.Blocks:
                 gr.HTML(markup.title("image"))
                 image = gr.Image(
                     sources=["upload", "clipboard", "webcam"], height=270, buttons=["fullscreen"], show_label=False,
-                    placeholder=text("drop"), alt_text=text("image_alt"), elem_id="image",
+                    placeholder=text("drop"), alt_text=text("image_alt"), elem_id="image", format="png",
                 )  # fmt: skip
                 button = gr.Button(text("assess"), variant="primary", elem_id="assess")
-                examples = gr.HTML("", js_on_load=CHOOSE_EXAMPLE)
+                examples = gr.HTML("", js_on_load=(HERE / "examples.js").read_text())
             with gr.Column(min_width=300, elem_classes="dl-card"):
                 gr.HTML(markup.title("answer"))
                 answer = gr.HTML(
-                    _answer(markup.waiting()), html_template="${value.html}", js_on_load=CHOOSE_BAR, elem_id="answer"
+                    _answer(markup.waiting()),
+                    html_template="${value.html}",
+                    js_on_load=(HERE / "answer.js").read_text(),
+                    elem_id="answer",
                 )
             with gr.Column(min_width=300, elem_classes="dl-card"):
                 gr.HTML(markup.title("heatmap"))
@@ -193,15 +187,18 @@ def build_page() -> gr.Blocks:
                 gr.HTML(markup.legend())
         provenance = gr.HTML(markup.provenance(None))
 
-        hidden = {"api_visibility": "private", "show_progress": "hidden"}
-        model = {"concurrency_id": "model", "concurrency_limit": CONCURRENT}
+        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CONCURRENT}
         page.load(refresh, None, [notices, examples, provenance, answer], **hidden)
         examples.select(take_example, None, image, **hidden)
         # the upload goes to `assess` as a file: Gradio must not decode it, or the answer depends on the way in
-        gr.on(
-            [image.change, button.click], assess, image, [prediction, answer], preprocess=False,
-            trigger_mode="always_last", show_progress_on=answer, api_visibility="private", **model,
+        asked = [image.change, button.click]
+        gr.on(asked, None, image, [answer, evidence, heat], js=_clear())
+        answered = gr.on(
+            asked, assess, image, [prediction, answer, notices, provenance], preprocess=False,
+            trigger_mode="always_last", **hidden, **model,
         )  # fmt: skip
+        answered.failure(None, None, answer, js=f"() => [{json.dumps(_answer(markup.failed()))}]")
         # one listener draws for all three reasons, so that an older picture never overtakes a newer one
         gr.on(
             [prediction.change, answer.select, strength.change], show, [prediction, answer, strength],
@@ -234,10 +231,17 @@ def launch(page: gr.Blocks, host: str, port: int) -> str:
         OSError: the port is in use.
     """
     return page.launch(
-        server_name=host, server_port=port, theme=THEME, css_paths=[CSS], max_file_size=MAX_FILE_SIZE,
+        server_name=host, server_port=port, theme=THEME, css_paths=[HERE / "clinic.css"], max_file_size=MAX_FILE_SIZE,
         run_history=False, footer_links=[], enable_monitoring=False, share=False, show_error=False, ssr_mode=False,
-        mcp_server=False, pwa=False, quiet=True, prevent_thread_lock=True, inbrowser=False,
+        mcp_server=False, pwa=False, quiet=True, prevent_thread_lock=True,
+        inbrowser=False, state_session_capacity=SESSIONS,
     )[1]  # fmt: skip
+
+
+def _clear() -> str:
+    """JavaScript: an old answer must not stand beside a new image, not even when the new one fails."""
+    assessing, waiting = json.dumps(_answer(markup.assessing())), json.dumps(_answer(markup.waiting()))
+    return f"(image) => [image ? {assessing} : {waiting}, {json.dumps(markup.evidence(None))}, null]"
 
 
 # ---- pieces --------------------------------------------------------------------------------------

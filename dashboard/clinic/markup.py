@@ -23,10 +23,7 @@ def notices(synthetic: bool) -> str:
 
 def header() -> str:
     """The page's name."""
-    return (
-        f'<header class="dl-header"><h1>{escape(text("title"))}</h1>'
-        f"<p>{escape(text('subtitle'))}</p></header>"
-    )
+    return f'<header class="dl-header"><h1>{escape(text("title"))}</h1><p>{escape(text("subtitle"))}</p></header>'
 
 
 def title(key: str) -> str:
@@ -70,8 +67,18 @@ def answer(prediction: Prediction, chosen: str) -> str:
 
 
 def waiting() -> str:
-    """What stands in the answer's place before there is an image; as high as an answer."""
+    """What stands in the answer's place before there is an image; about as high as an answer."""
     return _placeholder("dl-waiting", text("waiting_title"), escape(text("waiting")))
+
+
+def assessing() -> str:
+    """What stands in the answer's place until it comes."""
+    return _placeholder("dl-waiting", text("assessing_title"), escape(text("assessing")), 'aria-busy="true"')
+
+
+def failed() -> str:
+    """What stands in the answer's place when something broke that no sentence was made for."""
+    return problem(text("failed_title"), text("failed"))
 
 
 def problem(title: str, message: str, advice: str = "") -> str:
@@ -86,14 +93,20 @@ def no_model() -> str:
     return _placeholder("dl-problem", text("no_model_title"), escape(text("no_model")).format(**commands))
 
 
-def evidence(chosen: str | None) -> str:
-    """Which diagnosis the heatmap belongs to, with a plain sentence on it."""
+def evidence(chosen: str | None, empty: bool = False) -> str:
+    """Which diagnosis the heatmap belongs to, with a plain sentence on it.
+
+    Args:
+        chosen: the diagnosis' code; None before there is a heatmap.
+        empty: whether no place in the heatmap is strong enough to be seen.
+    """
     if chosen is None:
         return f'<div class="dl-evidence"><p>{escape(text("heatmap_waiting"))}</p></div>'
     diagnosis = BY_CODE[chosen]
+    nothing = f'<p class="dl-unsure">{escape(text("heatmap_empty"))}</p>' if empty else ""
     return (
         f'<div class="dl-evidence"><p>{escape(text("heatmap_for"))} <strong>{escape(diagnosis.name)}</strong> '
-        f"{_kind(diagnosis)}</p><p>{escape(diagnosis.sentence)}</p></div>"
+        f"{_kind(diagnosis)}</p>{nothing}<p>{escape(diagnosis.sentence)}</p></div>"
     )
 
 
@@ -118,9 +131,7 @@ def examples(images: Sequence[tuple[str, np.ndarray]]) -> str:
         f"<span>{escape(BY_CODE[code].name)}</span></button>"
         for index, (code, image) in enumerate(images)
     )
-    return (
-        f'<p class="dl-eyebrow">{escape(text("examples"))}</p><div class="dl-examples">{pictures}</div>'
-    )
+    return f'<p class="dl-eyebrow">{escape(text("examples"))}</p><div class="dl-examples">{pictures}</div>'
 
 
 def _thumbnail(image: np.ndarray) -> str:

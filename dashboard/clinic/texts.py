@@ -7,7 +7,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "notice": "Notice",
         # the image
         "image": "Dermatoscopic image",
-        "image_alt": "The image to assess",
+        "image_alt": "Image to assess (a browser cannot show every format, such as TIFF; the heatmap does)",
         "drop": "Drop, paste or choose one image\nJPEG, PNG, TIFF, WebP or BMP, up to 32 MB",
         "assess": "Assess",
         "examples": "Or try a drawn example of",
@@ -30,11 +30,14 @@ TEXTS: dict[str, dict[str, str]] = {
         "answer": "Assessment",
         "waiting_title": "No image yet",
         "waiting": "Add an image and its assessment appears here, usually within a second.",
+        "assessing_title": "Assessing …",
+        "assessing": "This takes less than a second, or up to half a minute while the model is being loaded.",
         # the heatmap
         "heatmap": "What the answer rests on",
         "heatmap_alt": "The image under the heatmap of the chosen diagnosis",
         "heatmap_for": "Evidence for",
         "heatmap_waiting": "The heatmap shows which parts of the image speak for a diagnosis.",
+        "heatmap_empty": "Nothing in this image speaks for it.",
         "opacity": "Strength of the colours",
         "legend_none": "No colour: no evidence",
         "legend_some": "Blue to green: some evidence",
@@ -42,13 +45,15 @@ TEXTS: dict[str, dict[str, str]] = {
         "legend_unseen": "Hatched grey: outside the square that the model saw",
         # problems
         "problem_title": "This image cannot be assessed",
-        "problem_next": "Try another file, or save the image again as PNG or JPEG.",
+        "problem_next": "No answer was given; another file can be tried right away.",
         "no_model_title": "No model yet",
         "no_model": (
             "DermLens answers as soon as a model is served. Whoever runs this computer can train one in a "
             "few minutes with {demo}, or with {train}. This page needs no restart."
         ),
         "broken_model_title": "The model cannot answer",
+        "failed_title": "No answer this time",
+        "failed": ("DermLens failed, or too many people are asking at once. Press Assess again in a moment."),
         "not_a_file": "One image file is needed. Received: none that was uploaded here.",
         "unknown_diagnosis": "The diagnosis must be one of {codes}, or empty for the most probable. Received: {code}.",
         "bad_opacity": "The opacity must lie between 0 and 1. Received: {opacity}.",

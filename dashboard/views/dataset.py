@@ -93,13 +93,13 @@ def diagnoses(images: pd.DataFrame, splits: pd.DataFrame) -> None:
 def patients(images: pd.DataFrame) -> None:
     """Age, sex, site and confirmation, each by diagnosis."""
     view = st.pills(
-        "By", list(PATIENT_VIEWS), format_func=PATIENT_VIEWS.get, default="age", required=True,
+        "By", list(PATIENT_VIEWS), format_func=lambda name: PATIENT_VIEWS[name], default="age", required=True,
         key="dataset_patients", persist_state="session",
     )  # fmt: skip
     if view == "age":
         missing = int(images["age"].isna().sum())
         widgets.chart(charts.age_boxes(images), "dataset_age", "Ages of each diagnosis")
-        st.caption(f"Box: the middle half; line: the median; whiskers: youngest and oldest. {missing:,} without an age.")
+        st.caption(f"Box: the middle half; line: the median; whiskers: extremes. {missing:,} without an age.")
     else:
         share = st.toggle("Shares instead of numbers", key="dataset_share", persist_state="session")
         figure = charts.stacked_bars(images, view, share)
@@ -154,8 +154,9 @@ def leakage(run: Run, dataset: Dataset | None) -> None:
                 "Would have leaked": [100 * row["leaked"] for row in rows],
             }
         )
-        leaked = st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)
-        st.dataframe(table, hide_index=True, column_config={"Would have leaked": leaked})
+        number = st.column_config.NumberColumn(format="localized")
+        share = st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)
+        st.dataframe(table, hide_index=True, column_config={"Images": number, "Would have leaked": share})
     else:
         st.caption("This run has no leakage report yet.")
     left_out(manifest.get("data", {}).get("left_out") or (dataset.left_out if dataset else {}))

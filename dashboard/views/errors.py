@@ -1,10 +1,12 @@
 """A gallery of a run's answers: the wrong ones first, with what each rests on."""
 
 import math
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from core.data.ham10000 import Dataset
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import charts, loaders, widgets
@@ -12,6 +14,7 @@ from dashboard.charts import ALL, RIGHT, SURE, UNSURE, WRONG
 from dashboard.widgets import PARTS, percent
 
 ON_A_PAGE = 12
+Waiting = tuple[str, str, Any]  # path, code to explain, the place of its picture
 
 
 def body(run: Run) -> None:
@@ -27,7 +30,8 @@ def body(run: Run) -> None:
         return
     start = (current_page(len(rows)) - 1) * ON_A_PAGE
     shown = rows.iloc[start : start + ON_A_PAGE]
-    st.markdown(f"**{len(rows):,} images**, {start + 1:,} to {start + len(shown):,} shown")
+    number = "1 image" if len(rows) == 1 else f"{len(rows):,} images"
+    st.markdown(f"**{number}**" + (f", {start + 1:,} to {start + len(shown):,} shown" if len(rows) > ON_A_PAGE else ""))
     gallery(run, shown)
     pages = math.ceil(len(rows) / ON_A_PAGE)
     if pages > 1:
@@ -48,14 +52,16 @@ def current_page(rows: int) -> int:
 
 def filtered(predictions: pd.DataFrame) -> pd.DataFrame:
     """The answers that the filters leave."""
-    keep = {"on_change": first_page, "persist_state": "session"}
+    keep: dict[str, Any] = {"on_change": first_page, "persist_state": "session"}
     present = [part for part in PARTS if (predictions["split"] == part).any()]
+    st.session_state.setdefault("errors_which", WRONG)
     if st.session_state.get("errors_part") not in present:
         st.session_state["errors_part"] = present[0]
     with st.container(horizontal=True, gap="medium"):
-        which = st.segmented_control("Answers", [WRONG, RIGHT, ALL], default=None if "errors_which" in st.session_state
-                                     else WRONG, required=True, key="errors_which", **keep)  # fmt: skip
-        part = st.segmented_control("Images", present, format_func=PARTS.get, required=True, key="errors_part", **keep)
+        which = st.segmented_control("Answers", [WRONG, RIGHT, ALL], required=True, key="errors_which", **keep)
+        part = st.segmented_control(
+            "Images", present, format_func=lambda part: PARTS[part], required=True, key="errors_part", **keep
+        )
     truth_column, said_column, order_column = st.columns(3)
     with truth_column:
         truth = widgets.diagnosis_filter("Truth", "errors_truth", first_page)
@@ -63,15 +69,16 @@ def filtered(predictions: pd.DataFrame) -> pd.DataFrame:
         said = widgets.diagnosis_filter("The model said", "errors_said", first_page)
     with order_column:
         order = st.selectbox("Order", [SURE, UNSURE], key="errors_order", **keep)
-    return charts.select_answers(predictions, part, truth, said, which, order)
+    return charts.select_answers(predictions, part or present[0], truth, said, which or WRONG, order)
 
 
 def gallery(run: Run, rows: pd.DataFrame) -> None:
     """The cards at once, their heatmaps as soon as the model has answered."""
     paths = loaders.image_paths(dataset(run))
-    waiting: list[tuple[str, str, object]] = []
+    waiting: list[Waiting] = []
+    answers: list[Any] = list(rows.itertuples())
     with st.grid(4, min_column_width=250) as grid:
-        for row in rows.itertuples():
+        for row in answers:
             with grid.cell(), st.container(border=True, height="stretch", key=f"card_{row.image_id}"):
                 path = paths.get(row.image_id)
                 left, right = st.columns(2, gap="xxsmall", wrap=False)
@@ -85,7 +92,7 @@ def gallery(run: Run, rows: pd.DataFrame) -> None:
         heatmaps(run, waiting)
 
 
-def dataset(run: Run) -> object:
+def dataset(run: Run) -> Dataset | None:
     """The data set of the run; without it the cards go without pictures."""
     try:
         found = loaders.dataset_of(run)
@@ -98,7 +105,7 @@ def dataset(run: Run) -> object:
     return found
 
 
-def words(row: object) -> None:
+def words(row: Any) -> None:
     """Truth and answer with their confidences, and the way to the whole story."""
     right = row.dx == row.predicted
     mark = ":green[:material/check:]" if right else ":red[:material/close:]"
@@ -111,7 +118,7 @@ def words(row: object) -> None:
         widgets.open_explanation(row.image_id)
 
 
-def heatmaps(run: Run, waiting: list[tuple[str, str, object]]) -> None:
+def heatmaps(run: Run, waiting: list[Waiting]) -> None:
     """Fill the places beside the images, all from one pass of the model."""
     for _, _, place in waiting:
         place.caption("Heatmap…")

@@ -50,11 +50,11 @@ def headline(figures: dict[str, Any]) -> None:
     always = percent(figures.get("always_nevus_accuracy"))
     widgets.metric_row(
         [
-            Tile(label, percent((figures.get(key) or {}).get("value")), f"{interval(figures.get(key))}, {line}")
+            Tile(label, percent((figures.get(key) or {}).get("value")), (interval(figures.get(key)), line))
             for key, label, line in (
                 ("balanced_accuracy", "Balanced accuracy", n),
                 ("macro_auc", "Macro AUC", n),
-                ("accuracy", "Accuracy", f"always “nevus”: {always}"),
+                ("accuracy", "Accuracy", f"always “nevus” would score {always}"),
             )
         ]
     )
@@ -71,11 +71,11 @@ def matrix(figures: dict[str, Any], part: str | None) -> None:
         label_visibility="collapsed",
     )  # fmt: skip
     hint = "Each row is a true diagnosis, each column an answer; the diagonal is right."
-    st.caption(f"{hint} Click a cell to see its images." if part else hint)
+    st.caption(f"{hint} Click a cell to see its images (on a touch screen: tap it twice)." if part else hint)
     figure = charts.confusion(counts, as_rates=shown == RATES)
     event = widgets.chart(figure, f"evaluation_matrix_{part}", "Confusion matrix", clickable=part is not None)
     cell = charts.customdata_of(event)
-    if cell:
+    if part and cell:
         widgets.open_gallery(part, *cell)
 
 
@@ -93,7 +93,8 @@ def per_class(figures: dict[str, dict[str, Any]]) -> None:
         row["Note"] = "few cases" if values.get("n", 0) < charts.FEW else ""
         rows.append(row)
     columns = (*names.values(), "AUC")
-    formats = {name: st.column_config.NumberColumn(format="%.1f %%") for name in columns}
+    formats: dict[str, Any] = {"Images": st.column_config.NumberColumn(format="localized")}
+    formats |= {name: st.column_config.NumberColumn(format="%.1f %%") for name in columns}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=formats)
     st.caption(
         "Sensitivity: the share of a diagnosis that is recognised. Specificity: the share of all others that is not "

@@ -34,7 +34,7 @@ def body(run: Run) -> None:
     if source is not None:
         with st.spinner("Looking at the image… the first one after a start takes a few seconds."):
             prediction = loaders.answer(run, source)
-        show(prediction, row)
+        show(run, prediction, row)
 
 
 def uploaded() -> bytes | None:
@@ -89,7 +89,7 @@ def near(images: pd.DataFrame, asked: str) -> None:
             st.button(name, key=f"near_{name}", on_click=st.session_state.__setitem__, args=(IMAGE, name))
 
 
-def show(prediction: Prediction, row: pd.Series | None) -> None:
+def show(run: Run, prediction: Prediction, row: pd.Series | None) -> None:
     """Image, heatmap and confidences."""
     truth = None if row is None else row["dx"]
     known = f" The truth is **{BY_CODE[truth].name}**." if truth in BY_CODE else ""
@@ -113,13 +113,12 @@ def show(prediction: Prediction, row: pd.Series | None) -> None:
             figure = charts.probability_bars(prediction.probabilities, truth)
             widgets.chart(figure, "explain_bars", "Confidence in each diagnosis")
     if row is not None:
-        about(row)
+        about(run, row)
     st.caption(LEGEND)
 
 
-def about(row: pd.Series) -> None:
+def about(run: Run, row: pd.Series) -> None:
     """What the data set knows of the image, and whether the model has learned from it."""
-    run = widgets.chosen_run()
     try:
         splits = loaders.splits(run)
         part = splits.loc[splits["image_id"] == row["image_id"], "split"]

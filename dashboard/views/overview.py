@@ -10,11 +10,11 @@ from dashboard import charts, loaders, widgets
 from dashboard.widgets import Tile, duration, interval, percent
 
 NEXT = (
-    ("views/evaluation.py", "Which diagnoses does it mix up?", ":material/grid_on:"),
-    ("views/errors.py", "Look at what it got wrong", ":material/rule:"),
-    ("views/explain.py", "See what an answer rests on", ":material/center_focus_strong:"),
+    ("views/evaluation.py", "What is mixed up?", ":material/grid_on:"),
+    ("views/errors.py", "What went wrong?", ":material/rule:"),
+    ("views/explain.py", "What does an answer rest on?", ":material/center_focus_strong:"),
     ("views/dataset.py", "What did it learn from?", ":material/photo_library:"),
-    ("views/retrain.py", "Train another one", ":material/model_training:"),
+    ("views/retrain.py", "Train another", ":material/model_training:"),
 )
 
 
@@ -22,16 +22,16 @@ def body(run: Run) -> None:
     """Headline, sensitivities and facts of a run."""
     loaders.manifest(run)  # a run of another schema is refused before anything of it is shown
     test = loaders.metrics(run).get("test")
-    if test:
-        headline(test)
-    else:
+    if not test:
         widgets.not_yet(run, "figures")
-    left, right = st.columns([3, 2], gap="large")
-    with left:
-        if test:
-            sensitivities(test)
-    with right:
         facts(run)
+    else:
+        headline(test)
+        left, right = st.columns([3, 2], gap="large")
+        with left:
+            sensitivities(test)
+        with right:
+            facts(run)
     where_next()
 
 
@@ -45,25 +45,25 @@ def headline(test: dict) -> None:
             Tile(
                 "Balanced accuracy",
                 percent(test.get("balanced_accuracy", {}).get("value")),
-                f"{interval(test.get('balanced_accuracy'))}, {n}",
+                (interval(test.get("balanced_accuracy")), n),
                 "The mean share recognised of each diagnosis: rare ones count as much as nevi.",
             ),
             Tile(
                 "Melanoma sensitivity",
                 percent(melanoma.get("sensitivity")),
-                f"of {melanoma.get('n', 0):,} melanomas; specificity {percent(melanoma.get('specificity'))}",
+                (f"of {melanoma.get('n', 0):,} melanomas", f"specificity {percent(melanoma.get('specificity'))}"),
                 "The share of melanomas whose most probable answer was melanoma.",
             ),
             Tile(
                 "Macro AUC",
                 percent(test.get("macro_auc", {}).get("value")),
-                f"{interval(test.get('macro_auc'))}, {n}",
+                (interval(test.get("macro_auc")), n),
                 "How well each diagnosis is ranked above the rest, averaged over the seven; 50 % is chance.",
             ),
             Tile(
                 "Accuracy",
                 percent(accuracy),
-                f"always answering “nevus” scores {percent(test.get('always_nevus_accuracy'))}",
+                ("always answering “nevus”", f"would score {percent(test.get('always_nevus_accuracy'))}"),
                 "The share of right answers. Two images in three are nevi, so that it flatters.",
             ),
         )

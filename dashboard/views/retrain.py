@@ -1,14 +1,15 @@
 """Start a training, watch it, stop it, go on with it, and choose which run is served."""
 
-import dataclasses
-from typing import Any, get_type_hints
+import contextlib
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
-from core.config import BACKBONE_CUTS, TrainConfig, plain_type
+from core.config import TrainConfig
 from core.errors import ConfigError, DermLensError, RunBusyError
 from core.runs import jobs
-from core.runs.run import ACTIVE, Run, promote
+from core.runs.run import ACTIVE, Run, Status, promote
 from dashboard import charts, loaders, widgets
 
 PHASES = {
@@ -19,15 +20,6 @@ PHASES = {
     "evaluation": "Evaluating",
     "done": "Done",
 }
-OPEN_GROUPS = ("Data", "Network")
-LABELS = {
-    "dataset": "Images",
-    "data_dir": "Folder",
-    "cache_gb": "Disk for trunk outputs, GB",
-    "reduce_lr_patience": "Patience before the rate is cut",
-    "reduce_lr_factor": "Factor of that cut",
-}
-DATASETS = {"ham10000": "A folder in HAM10000's form", "synthetic": "Drawn, synthetic images"}
 
 
 # ---- progress ----------------------------------------------------------------------------------
@@ -36,14 +28,19 @@ DATASETS = {"ham10000": "A folder in HAM10000's form", "synthetic": "Drawn, synt
 @st.fragment(run_every=2)
 def progress(run: Run) -> None:
     """Redraws itself every two seconds from the run's folder; the training does not need this page."""
+    try:
+        under_way(run)
+    except DermLensError as error:
+        st.error(str(error), icon=":material/error:")
+
+
+def under_way(run: Run) -> None:
+    """How far the training is, and the button that stops it."""
     status = run.status()
     if status.state not in ACTIVE:
         st.rerun()  # it ended: the whole page, sidebar included, has news
-    words = PHASES.get(status.phase, status.phase)
-    if status.phase == "training" and status.epochs:
-        words = f"{words}: epoch {min(status.epoch + 1, status.epochs)} of at most {status.epochs}"
-    share = status.epoch / status.epochs if status.epochs else 0.0
-    st.progress(min(1.0, share), text=f"**{words}**" + (f"  ·  {status.message}" if status.message else ""))
+    words, share = stage(status)
+    st.progress(share, text=f"**{words}**")
     speed = f"{status.images_per_second:,.0f} images/s" if status.images_per_second else "–"
     left = widgets.duration(status.seconds_left)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
@@ -53,7 +50,17 @@ def progress(run: Run) -> None:
         label = "Stopping…" if stopping else "Stop"
         if st.button(label, icon=":material/stop_circle:", disabled=stopping, key="retrain_stop"):
             jobs.stop(run)
+            st.rerun(scope="fragment")
     details(run)
+
+
+def stage(status: Status) -> tuple[str, float]:
+    """What is being done, in words, and how much of the training is done, 0 to 1."""
+    if status.phase == "training" and status.epochs:
+        epoch = min(status.epoch + 1, status.epochs)
+        return f"Training: epoch {epoch} of at most {status.epochs}", min(1.0, status.epoch / status.epochs)
+    words = status.message or PHASES.get(status.phase, status.phase)
+    return words, 1.0 if status.phase in ("evaluation", "done") else 0.0
 
 
 def details(run: Run) -> None:
@@ -69,9 +76,9 @@ def details(run: Run) -> None:
             figure = charts.curves({"": history}, "balanced_accuracy", True)
             widgets.chart(figure, "retrain_balanced", "Balanced accuracy so far")
         st.caption("dotted: training · solid: validation · ★ best epoch")
-    log = run.log(last_lines=15)
+    log = run.log(last_lines=8)
     if log:
-        st.code(log, language=None, wrap_lines=True, height=180)
+        st.code(log, language=None, wrap_lines=True)
 
 
 def ended(run: Run) -> None:
@@ -94,9 +101,10 @@ def ended(run: Run) -> None:
             st.markdown("This run is finished. Serve it, and the clinician's page answers with it from then on.")
             if st.button("Serve this run", icon=":material/podium:", key="retrain_promote"):
                 attempt(lambda: promote(run))
+        st.page_link("views/overview.py", label="See its figures", icon=":material/dashboard:")
 
 
-def attempt(action: Any) -> None:
+def attempt(action: Callable[[], object]) -> None:
     """Do it and redraw, or say why not."""
     try:
         action()
@@ -108,66 +116,15 @@ def attempt(action: Any) -> None:
         st.rerun()
 
 
-# ---- the form ----------------------------------------------------------------------------------
-
-
-def form(run: Run | None) -> dict[str, Any]:
-    """One field for each setting, filled from the chosen run; returns what was entered."""
-    start = settings_of(run)
-    hints = get_type_hints(TrainConfig)
-    prefix = f"retrain_{run.id if run else 'first'}"
-    groups: dict[str, list[dataclasses.Field]] = {}
-    for setting in dataclasses.fields(TrainConfig):
-        groups.setdefault(setting.metadata["group"], []).append(setting)
-    values: dict[str, Any] = {}
-    for group, settings in groups.items():
-        with st.expander(group, expanded=group in OPEN_GROUPS), st.grid(3, min_column_width=240) as grid:
-            for setting in settings:
-                with grid.cell():
-                    present = getattr(start, setting.name)
-                    values[setting.name] = field(setting, plain_type(hints[setting.name]), present, prefix, values)
-    return values
+# ---- a new one ---------------------------------------------------------------------------------
 
 
 def settings_of(run: Run | None) -> TrainConfig:
     """The chosen run's settings; those of the demo where there is none."""
     if run is not None:
-        try:
+        with contextlib.suppress(DermLensError):
             return loaders.config(run)
-        except DermLensError:
-            pass
     return TrainConfig(dataset="synthetic", backbone="efficientnet_lite0")
-
-
-def field(setting: dataclasses.Field, kind: type, present: Any, prefix: str, earlier: dict[str, Any]) -> Any:
-    """The widget that fits a setting's type and bounds."""
-    label = LABELS.get(setting.name, setting.name.replace("_", " ").capitalize())
-    bounds = setting.metadata
-    options = {"help": bounds["reason"], "key": f"{prefix}_{setting.name}", "persist_state": "session"}
-    choices = choices_of(setting, earlier)
-    if choices:
-        index = choices.index(present) if present in choices else 0
-        return st.selectbox(label, choices, index=index, format_func=lambda name: DATASETS.get(name, name), **options)
-    if kind is bool:
-        return st.toggle(label, value=present, **options)
-    if kind is int:
-        return st.number_input(label, bounds["low"], bounds["high"], present, step=1, **options)
-    if kind is float:
-        small = bounds["high"] <= 1
-        return st.number_input(label, bounds["low"], bounds["high"], present, step=present / 10 if small and present
-                               else 1.0 if not small else 0.05, format="%g", **options)  # fmt: skip
-    drawn = setting.name == "data_dir" and earlier["dataset"] == "synthetic"
-    text = st.text_input(label, present or "", disabled=drawn, **options).strip()
-    return None if drawn else text or None
-
-
-def choices_of(setting: dataclasses.Field, earlier: dict[str, Any]) -> tuple[str, ...]:
-    """What a setting can be; where the network can be cut depends on the network."""
-    if setting.name == "backbone":
-        return tuple(BACKBONE_CUTS)
-    if setting.name == "train_from":
-        return BACKBONE_CUTS[earlier["backbone"]]
-    return tuple(setting.metadata.get("choices", ()))
 
 
 def launch(values: dict[str, Any]) -> None:
@@ -179,7 +136,7 @@ def launch(values: dict[str, Any]) -> None:
         return
 
     def begin() -> None:
-        st.session_state["pick_next"] = jobs.start(config).id
+        st.session_state[widgets.PICK_KEY] = jobs.start(config).id
 
     attempt(begin)
 
@@ -194,9 +151,11 @@ def body(run: Run | None = None) -> None:
         st.subheader("The chosen run")
         ended(run)
     st.subheader("A new training")
-    values = form(run)
-    if st.button("Start the training", type="primary", icon=":material/play_arrow:", disabled=active is not None,
-                 help="One training runs at a time." if active else None):  # fmt: skip
+    values = widgets.settings_form(settings_of(run), f"retrain_{run.id if run else 'first'}")
+    busy = active is not None
+    why = "One training runs at a time." if busy else None
+    icon = ":material/play_arrow:"
+    if st.button("Start the training", "retrain_start", why, type="primary", icon=icon, disabled=busy):
         launch(values)
 
 

@@ -1,5 +1,7 @@
 """How the runs learned: curves of one or several, and a table to compare them."""
 
+import html
+
 import pandas as pd
 import streamlit as st
 
@@ -29,7 +31,6 @@ def body(run: Run) -> None:
     for name in (name for name, rows in histories.items() if rows.empty):
         widgets.not_yet(cards[name].run, "curves")
     if drawn:
-        legend(drawn)
         plots(drawn)
     st.subheader("All runs")
     table(list(cards.values()))
@@ -41,25 +42,9 @@ def label(card: RunCard, asked: list[str], cards: dict[str, RunCard]) -> str:
     return card.name if same == 1 else f"{card.name}, {card.run.id[:15]}-{card.run.id[-4:]}"
 
 
-def legend(histories: dict[str, pd.DataFrame]) -> None:
-    """One legend for all the charts, in words."""
-    parts = ["dotted: training", "solid: validation", "★ best epoch, by validation balanced accuracy"]
-    if len(histories) > 1:
-        marks = zip(charts.RUN_COLOURS, histories, strict=False)
-        runs = "  ".join(f'<span style="color:{ink}">■</span> {name}' for ink, name in marks)
-        st.html(f'<div style="font-size:0.9rem">{runs}</div>')
-    else:
-        (rows,) = histories.values()
-        best = charts.best_epoch(rows)
-        if best is not None:
-            figure = rows["val_balanced_accuracy"].iloc[best]
-            st.markdown(f"Best epoch: **{best + 1}** of {len(rows)}, validation balanced accuracy **{figure:.1%}**.")
-    st.caption(" · ".join(parts))
-
-
 def plots(histories: dict[str, pd.DataFrame]) -> None:
-    """A chart for each measure, and the learning rate."""
-    with st.grid(3, min_column_width=300) as grid:
+    """A chart for each measure, the learning rate, and how to read them."""
+    with st.grid(3, min_column_width=270) as grid:
         for measure, title, share in MEASURES:
             with grid.cell():
                 st.markdown(f"**{title}**")
@@ -68,6 +53,20 @@ def plots(histories: dict[str, pd.DataFrame]) -> None:
         with grid.cell():
             st.markdown("**Learning rate**")
             widgets.chart(charts.rate_steps(histories), "training_rate", "Learning rate over the epochs")
+        with grid.cell():
+            legend(histories)
+
+
+def legend(histories: dict[str, pd.DataFrame]) -> None:
+    """One legend for all the charts, in words, and the best epoch of each run."""
+    st.markdown("**How to read them**")
+    st.markdown("Dotted: training. Solid: validation.  \n★ Best epoch, by validation balanced accuracy.")
+    for colour, (name, rows) in zip(charts.RUN_COLOURS, histories.items(), strict=False):
+        best = charts.best_epoch(rows)
+        if best is not None:
+            figure = widgets.percent(rows["val_balanced_accuracy"].iloc[best])
+            mark = f'<span style="color:{colour}">■</span> ' if len(histories) > 1 else ""
+            st.html(f"{mark}<b>{html.escape(name)}</b>: epoch {best + 1} of {len(rows)}, {figure}")
 
 
 def table(cards: list[RunCard]) -> None:
@@ -75,7 +74,8 @@ def table(cards: list[RunCard]) -> None:
     rows = [row(card) for card in cards]
     percent = st.column_config.NumberColumn(format="%.1f %%")
     formats = {"Balanced accuracy": percent, "Melanoma sensitivity": percent, "Macro AUC": percent}
-    formats["Created"] = st.column_config.DatetimeColumn(format="D MMM YYYY, HH:mm")
+    formats["Created"] = st.column_config.DatetimeColumn(format="D MMM, HH:mm")
+    formats["Images"] = st.column_config.NumberColumn(format="localized")
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=formats, placeholder="–")
 
 
@@ -95,10 +95,10 @@ def row(card: RunCard) -> dict[str, object]:
         "Run": card.name,
         "State": "finished, served" if card.served else card.state,
         **{name: None if figure is None else 100 * figure for name, figure in figures.items()},
+        "Created": card.created,
+        "Took": duration(manifest.get("seconds")),
         "Images": data.get("images"),
         "Data": "drawn" if data.get("synthetic") else "photographs" if data else None,
-        "Took": duration(manifest.get("seconds")),
-        "Created": card.created,
         "Id": card.run.id,
     }
 

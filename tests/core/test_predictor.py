@@ -18,7 +18,7 @@ from core.diagnoses import CODES
 from core.errors import ImageError, RunError, RunNotFoundError
 from core.places import PROJECT
 from core.predictor import Predictor, served_predictor
-from core.runs.run import MANIFEST, Run, Status, promote
+from core.runs.run import CALIBRATION, MANIFEST, Run, Status, promote
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,12 @@ def test_a_model_of_another_order_of_classes_is_refused(served_run):
     manifest = served_run.manifest()
     served_run.write_json(MANIFEST, manifest | {"classes": manifest["classes"][::-1]})
     with pytest.raises(RunError, match="in this order"):
+        Predictor.load(served_run)
+
+
+def test_a_run_that_lacks_a_figure_is_named(served_run):
+    served_run.write_json(CALIBRATION, {"temperature": 1.0})
+    with pytest.raises(RunError, match="heatmap_scale.*Train the run again"):
         Predictor.load(served_run)
 
 

@@ -15,8 +15,9 @@ import pytest
 from core.config import TrainConfig
 from core.data.ham10000 import load_dataset
 from core.diagnoses import CODES
-from core.errors import DatasetError, SplitLeakError, TrainingStopped
+from core.errors import DatasetError, RunError, SplitLeakError, TrainingStopped
 from core.evaluation.metrics import evaluate
+from core.models import fitting
 from core.models.training import train
 from core.places import PROJECT
 from core.runs import run as files
@@ -205,3 +206,25 @@ def test_patience_ends_training_and_cuts_the_learning_rate(tiny_config, tmp_path
     best = int(np.argmax(history["val_balanced_accuracy"]))
     assert len(history) == min(8, best + 1 + 4)
     assert history["learning_rate"].is_monotonic_decreasing
+
+
+def test_a_training_that_runs_away_says_what_to_do(tiny_config, tmp_path):
+    run = Run.create(dataclasses.replace(tiny_config, learning_rate=1.0, epochs=40), tmp_path / "run")
+    original = fitting._train_step
+
+    def overflowing(top, optimizer, weights):
+        step = original(top, optimizer, weights)
+        return lambda inputs, labels: tuple(part * float("inf") for part in step(inputs, labels))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "_train_step", overflowing)
+        with pytest.raises(RunError, match="lower --learning-rate than 1"):
+            train(run)
+    assert run.status().state == "failed"
+
+
+def test_the_first_run_is_served_and_the_second_does_not_take_its_place(tiny_config, runs_folder):
+    first, second = Run.create(tiny_config), Run.create(tiny_config)
+    train(first)
+    train(second)
+    assert files.served_run().id == first.id

@@ -1,0 +1,126 @@
+"""`python -m core.evaluation`: a finished run on images that are not its own."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.config import TrainConfig
+from core.data.ham10000 import load_dataset
+from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.evaluation.__main__ import as_table, main
+from core.evaluation.metrics import evaluate
+from core.runs.run import Run, Status
+
+
+@pytest.fixture(scope="module")
+def external(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images of each diagnosis under other names, and a table of nothing but image_id and dx."""
+    folder = tmp_path_factory.mktemp("external") / "another clinic, 2026"
+    (folder / "pictures").mkdir(parents=True)
+    images = load_dataset(tiny_data).images.groupby("dx").head(2)
+    for row in images.itertuples():
+        shutil.copy(row.path, folder / "pictures" / f"EXT_{row.image_id}.jpg")
+    table = pd.DataFrame({"image_id": "EXT_" + images["image_id"], "dx": images["dx"]})
+    table.to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def test_by_id_as_json(served_run, external, capsys):
+    assert main(["--run", served_run.id, "--data-dir", str(external), "--json"]) == 0
+    printed = capsys.readouterr()
+    figures = json.loads(printed.out, parse_constant=pytest.fail)
+    test = served_run.metrics()["test"]
+    assert figures.keys() == test.keys()  # the form of a split of metrics.json
+    assert figures["n"] == 14 and figures["confusion"]["labels"] == list(CODES)
+    assert figures["per_class"].keys() == test["per_class"].keys()
+    assert figures["balanced_accuracy"].keys() == test["balanced_accuracy"].keys()
+    assert figures["always_nevus_accuracy"] == pytest.approx(1 / 7)
+    assert "warning" not in printed.err
+
+    ((name, stored),) = served_run.evaluations().items()
+    assert name.startswith("another-clinic-2026-")
+    assert stored["metrics"] == figures
+    assert stored["data"]["images"] == 14 and stored["data"]["known_to_the_run"] == 0
+    assert stored["data"]["folder"] == str(external)
+
+    table = pd.read_csv(served_run.folder / "evaluations" / name / "predictions.csv")
+    assert table["image_id"].is_monotonic_increasing and (table["split"] == "external").all()
+    labels = table["dx"].map(CODES.index).to_numpy()
+    again = evaluate(labels, table[[f"p_{code}" for code in CODES]].to_numpy(), table["image_id"].to_numpy(), 7)
+    assert again["accuracy"] == figures["accuracy"]  # every figure can be computed again from the run's folder
+    assert again["confusion"] == figures["confusion"]
+
+    # the same images again take the place of their last time
+    assert main(["--run", served_run.id, "--data-dir", str(external), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == figures
+    assert list(served_run.evaluations()) == [name]
+
+
+def test_by_path_as_a_table_on_images_that_the_run_knows(served_run, tiny_data, tmp_path, capsys):
+    """A lesion that was trained on says nothing of new patients: whoever evaluates on it is told."""
+    assert main(["--run", str(served_run.folder), "--data-dir", str(tiny_data)]) == 0
+    printed = capsys.readouterr()
+    assert "images             70" in printed.out and "Melanoma" in printed.out
+    assert SYNTHETIC_NOTICE in printed.out and RESEARCH_NOTICE in printed.out
+    splits = served_run.splits()
+    known = int((splits["split"] != "test").sum())
+    assert f"warning: {known} of 70 images" in printed.err
+    ((_, stored),) = served_run.evaluations().items()
+    assert stored["data"]["known_to_the_run"] == known and stored["data"]["synthetic"]
+
+    predictions = served_run.predictions().set_index("image_id")
+    (path,) = served_run.folder.glob("evaluations/*/predictions.csv")
+    again = pd.read_csv(path).set_index("image_id").loc[predictions.index]
+    columns = [f"p_{code}" for code in CODES]
+    assert abs(again[columns] - predictions[columns]).to_numpy().max() < 1e-4  # as the trainer itself had said
+
+
+def test_a_damaged_image_stops_it_or_is_left_out(served_run, external, tmp_path, capsys):
+    folder = tmp_path / "damaged"
+    shutil.copytree(external, folder)
+    victim = min((folder / "pictures").iterdir())
+    victim.write_bytes(b"no image")
+    arguments = ["--run", served_run.id, "--data-dir", str(folder), "--json"]
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("error: ") and victim.stem in printed.err
+    assert served_run.evaluations() == {}
+
+    assert main([*arguments, "--skip-damaged"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["n"] == 13
+    assert "left out 1 damaged" in printed.err
+    ((_, stored),) = served_run.evaluations().items()
+    assert list(stored["data"]["left_out"].values()) == [[victim.stem]]
+
+
+def test_what_cannot_be_evaluated_is_said_in_a_sentence(runs_folder, external, tmp_path, capsys):
+    unfinished = Run.create(TrainConfig(), runs_folder / "unfinished")
+    unfinished.write_status(Status(state="stopped"))
+    for run, folder, word in (("gone", external, "gone"), ("unfinished", external, "finished run")):
+        assert main(["--run", run, "--data-dir", str(folder)]) == 1
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.startswith("error: ") and word in printed.err
+        assert "Traceback" not in printed.err
+
+
+def test_a_folder_that_is_no_data_set(served_run, tmp_path, capsys):
+    assert main(["--run", served_run.id, "--data-dir", str(tmp_path / "gone")]) == 1
+    assert "A data set is a folder" in capsys.readouterr().err
+
+
+def test_a_run_that_is_being_written_is_refused_before_the_work(served_run, external, capsys):
+    with Run(served_run.folder).writing():
+        assert main(["--run", served_run.id, "--data-dir", str(external)]) == 1
+    assert "one writer" in capsys.readouterr().err
+
+
+def test_figures_that_are_unknown_are_dashes_in_the_table():
+    text = as_table(evaluate(np.zeros(3, int), np.eye(7)[[0, 0, 1]], np.array(["a", "b", "c"])))
+    dermatofibroma = next(line for line in text.splitlines() if line.startswith("Dermatofibroma"))
+    assert dermatofibroma.split() == ["Dermatofibroma", "0", "-", "1.000", "-", "-", "-"]
+    assert "macro AUC          unknown" in text

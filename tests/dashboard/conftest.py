@@ -1,0 +1,69 @@
+"""The clinician's page, served by a process of its own as people serve it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.places import PROJECT
+from core.predictor import Predictor
+from core.runs.run import Run, promote
+
+
+@dataclass(frozen=True)
+class Clinic:
+    """The page under test.
+
+    Attributes:
+        address: where it answers.
+        run: the run that it serves, alone in a folder of runs of its own.
+        predictor: answers as the command line does.
+    """
+
+    address: str
+    run: Run
+    predictor: Predictor
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def clinic(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clinic]:
+    """The page, served for all tests; one that takes the run away puts it back."""
+    root = tmp_path_factory.mktemp("clinic")
+    shutil.copytree(tiny_run.folder, root / tiny_run.id)
+    run = Run(root / tiny_run.id)
+    promote(run)
+    (root / "temporary").mkdir()
+    environment = {**os.environ, "DERMLENS_RUNS": str(root), "TMPDIR": str(root / "temporary")}
+    with (root / "printed.txt").open("wb") as printed:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "dashboard.clinic", "--port", str(free_port())],
+            cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=printed, text=True,
+        )  # fmt: skip
+        try:
+            address = _address(server, root / "printed.txt")
+            yield Clinic(address, run, Predictor(run))
+        finally:
+            server.terminate()
+            server.communicate(timeout=30)
+    assert server.returncode == 0, (root / "printed.txt").read_text()[-2000:]
+    assert not list((root / "temporary").glob("dermlens-*")), "no image outlives the page"
+
+
+def _address(server: subprocess.Popen, printed: Path) -> str:
+    for line in server.stdout:
+        if "http" in line:
+            return line.split()[-1].rstrip("/")
+    pytest.fail(f"The page did not start: {printed.read_text()[-2000:]}")

@@ -1,0 +1,211 @@
+"""Figures from hand-made frames, and rows from selections: no page, no browser, no model."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.diagnoses import BY_CODE, CODES
+from dashboard import charts
+
+
+@pytest.fixture
+def images() -> pd.DataFrame:
+    """Four images of three lesions; one age and one sex are missing."""
+    return pd.DataFrame(
+        {
+            "image_id": ["a", "b", "c", "d"],
+            "lesion_id": ["1", "1", "2", "3"],
+            "dx": ["nv", "nv", "mel", "df"],
+            "age": [40.0, 50.0, np.nan, 70.0],
+            "sex": ["male", "male", "", "female"],
+        }
+    )
+
+
+@pytest.fixture
+def predictions() -> pd.DataFrame:
+    """Six answers: in the test part two melanomas were taken for nevi, one was recognised."""
+    rows = [
+        ("a", "test", "mel", "nv", {"mel": 0.2, "nv": 0.8}),
+        ("b", "test", "mel", "nv", {"mel": 0.4, "nv": 0.6}),
+        ("c", "test", "mel", "mel", {"mel": 0.9, "nv": 0.1}),
+        ("d", "test", "nv", "nv", {"mel": 0.3, "nv": 0.7}),
+        ("e", "validation", "mel", "nv", {"mel": 0.1, "nv": 0.9}),
+        ("f", "train", "nv", "mel", {"mel": 0.7, "nv": 0.3}),
+    ]
+    table = pd.DataFrame([row[:4] for row in rows], columns=["image_id", "split", "dx", "predicted"])
+    return table.assign(**{f"p_{code}": [row[4].get(code, 0.0) for row in rows] for code in CODES})
+
+
+@pytest.fixture
+def history() -> pd.DataFrame:
+    """Three epochs; the second is best."""
+    figures = {"loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 2.5, 2.6], "learning_rate": [0.1, 0.1, 0.02]}
+    for name in ("accuracy", "auc", "balanced_accuracy"):
+        figures |= {name: [0.4, 0.6, 0.8], f"val_{name}": [0.3, 0.5, 0.4]}
+    return pd.DataFrame(figures)
+
+
+def test_class_bars_show_every_diagnosis_with_its_number_and_share(images: pd.DataFrame) -> None:
+    bars = charts.class_bars(images["dx"], log=False).data[0]
+    assert dict(zip([data[0] for data in bars.customdata], bars.x, strict=True)) == {
+        "nv": 2, "mel": 1, "df": 1, "bcc": 0, "akiec": 0, "bkl": 0, "vasc": 0,
+    }  # fmt: skip
+    assert bars.text[-1] == "2  (50.0%)"
+
+
+def test_class_bars_on_a_logarithmic_axis_stay_in_sight(images: pd.DataFrame) -> None:
+    figure = charts.class_bars(images["dx"], log=True)
+    assert figure.layout.xaxis.type == "log"
+    assert figure.layout.xaxis.range[1] > np.log10(2)
+
+
+def test_colours_come_from_the_diagnoses(images: pd.DataFrame) -> None:
+    bars = charts.class_bars(images["dx"], log=False).data[0]
+    assert list(bars.marker.color) == [BY_CODE[data[0]].colour for data in bars.customdata]
+
+
+def test_split_bars_are_shares_of_each_diagnosis() -> None:
+    splits = pd.DataFrame({"dx": ["mel"] * 4, "split": ["train", "train", "train", "test"]})
+    bars = {trace.name: trace.x[0] for trace in charts.split_bars(splits).data}
+    assert bars == {"train": 0.75, "validation": 0.0, "calibration": 0.0, "test": 0.25}
+
+
+def test_stacked_bars_call_what_is_empty_unknown(images: pd.DataFrame) -> None:
+    figure = charts.stacked_bars(images, "sex", share=True)
+    assert "unknown (1)" in figure.data[0].y
+    assert sum(trace.x[list(trace.y).index("male (2)")] for trace in figure.data) == pytest.approx(1.0)
+
+
+def test_age_boxes_leave_out_diagnoses_without_an_age(images: pd.DataFrame) -> None:
+    assert [trace.name for trace in charts.age_boxes(images).data] == ["Dermatofibroma", "Melanocytic nevus"]
+
+
+def test_lesion_bars_count_lesions_not_images(images: pd.DataFrame) -> None:
+    bars = charts.lesion_bars(images).data[0]
+    assert dict(zip(bars.x, bars.y, strict=True)) == {"1": 2, "2": 1}
+
+
+def test_best_epoch_is_that_of_the_validation_balanced_accuracy(history: pd.DataFrame) -> None:
+    assert charts.best_epoch(history) == 1
+    assert charts.best_epoch(history.assign(val_balanced_accuracy=np.nan)) is None
+    assert charts.best_epoch(history.iloc[:0]) is None
+
+
+def test_curves_tell_training_and_validation_apart_without_colour(history: pd.DataFrame) -> None:
+    lines = [trace for trace in charts.curves({"one": history}, "loss", share=False).data if trace.mode == "lines"]
+    assert {trace.name: trace.line.dash for trace in lines} == {"training": "dot", "validation": "solid"}
+
+
+def test_curves_of_several_runs_carry_the_names_of_the_runs(history: pd.DataFrame) -> None:
+    figure = charts.curves({"one": history, "two": history}, "auc", share=True)
+    assert {trace.name for trace in figure.data if trace.mode == "lines"} == {
+        "one, training", "one, validation", "two, training", "two, validation",
+    }  # fmt: skip
+
+
+def test_curves_of_a_single_epoch_show_points(history: pd.DataFrame) -> None:
+    assert charts.curves({"one": history.iloc[:1]}, "loss", share=False).data[0].mode == "markers"
+
+
+def test_learning_rate_steps(history: pd.DataFrame) -> None:
+    assert list(charts.rate_steps({"one": history}).data[0].y) == [0.1, 0.1, 0.02]
+
+
+def test_confusion_squares_carry_truth_and_answer_of_their_cell() -> None:
+    counts = np.arange(49).reshape(7, 7)
+    squares = charts.confusion(counts, as_rates=False).data[-1]
+    at = {(x, y): tuple(data) for x, y, data in zip(squares.x, squares.y, squares.customdata, strict=True)}
+    assert len(at) == 49
+    assert at[1, 0] == ("mel", "nv")  # column 1, row 0: a melanoma taken for a nevus
+    assert charts.confusion(counts, as_rates=False).layout.hoverdistance == -1  # the whole cell can be clicked
+
+
+def test_confusion_fixes_its_axes_so_that_squares_lie_on_cells() -> None:
+    layout = charts.confusion(np.eye(7, dtype=int), as_rates=True).layout
+    assert tuple(layout.xaxis.range) == (-0.5, 6.5)
+    assert tuple(layout.yaxis.range) == (6.5, -0.5)
+
+
+def test_confusion_shows_numbers_or_shares_of_the_row() -> None:
+    counts = np.zeros((7, 7), int)
+    counts[0, :2] = (3, 1)
+
+    def texts(as_rates: bool) -> set[str]:
+        return {
+            text for trace in charts.confusion(counts, as_rates).select_traces({"mode": "text"}) for text in trace.text
+        }
+
+    assert texts(as_rates=False) == {"3", "1", "·"}
+    assert texts(as_rates=True) == {"75%", "25%", "·"}
+
+
+def test_sensitivity_bars_hatch_diagnoses_with_few_cases_and_leave_out_those_without() -> None:
+    per_class = {
+        "mel": {"n": 100, "sensitivity": 0.5},
+        "df": {"n": 4, "sensitivity": 0.25},
+        "vasc": {"n": 0, "sensitivity": None},
+    }
+    bars = charts.sensitivity_bars(per_class).data[0]
+    assert [data[0] for data in bars.customdata] == ["df", "mel"]
+    assert list(bars.marker.pattern.shape) == ["/", ""]
+    assert list(bars.text) == ["25% of 4, few cases", "50% of 100"]
+
+
+def test_probability_bars_keep_the_order_and_mark_the_truth() -> None:
+    bars = charts.probability_bars(np.array([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]), truth="mel").data[0]
+    assert [data[0] for data in bars.customdata] == list(CODES)
+    assert "the truth" in bars.y[0] and not any("the truth" in name for name in bars.y[1:])
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_themed_writes_in_the_ink_of_the_page(theme: str) -> None:
+    figure = charts.themed(charts.confusion(np.eye(7, dtype=int), as_rates=False), theme)
+    assert figure.layout.font.color == figure.layout.xaxis.tickfont.color == charts.TEXT[theme]
+    assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == charts.CLEAR
+    inks = {trace.meta: trace.textfont.color for trace in figure.select_traces({"mode": "text"})}
+    assert inks == {"themed": charts.TEXT[theme], "strong": "#FFFFFF"}
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (None, None),
+        ({}, None),
+        ({"selection": {"points": []}}, None),
+        ({"selection": {"points": [{"x": 1}]}}, None),
+        ({"selection": {"points": [{"customdata": ["mel", "nv"]}]}}, ("mel", "nv")),
+        ({"selection": {"points": [{"customdata": {"0": "mel", "1": "nv"}}]}}, ("mel", "nv")),
+    ],
+)
+def test_customdata_of_a_selection(event: dict | None, expected: tuple | None) -> None:
+    assert charts.customdata_of(event) == expected
+
+
+def test_select_answers_of_a_cell(predictions: pd.DataFrame) -> None:
+    rows = charts.select_answers(predictions, "test", "mel", "nv", charts.ALL, charts.SURE)
+    assert rows["image_id"].tolist() == ["a", "b"]
+    assert rows["confidence"].tolist() == [0.8, 0.6]
+    assert rows["confidence_in_truth"].tolist() == [0.2, 0.4]
+
+
+def test_select_answers_wrong_and_right(predictions: pd.DataFrame) -> None:
+    wrong = charts.select_answers(predictions, "test", None, None, charts.WRONG, charts.UNSURE)
+    right = charts.select_answers(predictions, "test", None, None, charts.RIGHT, charts.SURE)
+    assert wrong["image_id"].tolist() == ["b", "a"]
+    assert right["image_id"].tolist() == ["c", "d"]
+
+
+def test_select_answers_of_nothing_is_empty(predictions: pd.DataFrame) -> None:
+    assert charts.select_answers(predictions, "test", "vasc", None, charts.ALL, charts.SURE).empty
+    assert charts.select_answers(predictions, "calibration", None, None, charts.ALL, charts.SURE).empty
+
+
+def test_every_cell_of_a_runs_matrix_has_as_many_answers(tiny_run) -> None:
+    predictions = tiny_run.predictions()
+    for part in ("validation", "calibration", "test"):
+        counts = tiny_run.metrics()[part]["confusion"]["counts"]
+        for row, truth in enumerate(CODES):
+            for column, said in enumerate(CODES):
+                rows = charts.select_answers(predictions, part, truth, said, charts.ALL, charts.SURE)
+                assert len(rows) == counts[row][column]

@@ -1,0 +1,238 @@
+"""The clinician's page: the same answer whichever way an image comes in, and a sentence when there is none."""
+
+import io
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from core import predictor
+from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.predictor import Prediction
+from core.runs.run import CURRENT, promote
+from dashboard.clinic import app, markup
+from dashboard.clinic.texts import TEXTS, text
+
+WIDTH, HEIGHT = 130, 90
+
+
+@pytest.fixture(scope="module")
+def client(clinic, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A program that calls the page."""
+    client = Client(clinic.address, verbose=False, download_files=tmp_path_factory.mktemp("downloads"))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    """A blot on a skin-coloured ground, lit from one side: turned, it is another picture."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    blot = np.exp(-(((rows - 40) / 18) ** 2) - ((columns - 50) / 25) ** 2)[:, :, None]
+    light = (columns / WIDTH * 40)[:, :, None]
+    return np.clip(np.array([190, 140, 125]) + light - blot * [120, 110, 80], 0, 255).astype(np.uint8)
+
+
+def file_of(kind: str, pixels: np.ndarray, folder: Path) -> Path:
+    """The picture in one of the forms in which images come."""
+    image = Image.fromarray(pixels)
+    path = folder / f"{kind}.{'png' if 'png' in kind else 'jpg'}"
+    if kind == "turned-jpg":
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(path, quality=92, exif=exif)
+    elif kind == "png-16-bit":
+        Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257).save(path)
+    elif kind == "png-see-through":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(path)
+    elif kind == "cmyk-jpg":
+        image.convert("CMYK").save(path, quality=92)
+    else:
+        image.save(path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["jpg", "turned-jpg", "cmyk-jpg", "png", "png-16-bit", "png-see-through"])
+def test_api_answers_like_the_command_line(kind, client, clinic, pixels, tmp_path):
+    path = file_of(kind, pixels, tmp_path)
+    expected = clinic.predictor.predict(path).to_dict()
+    answer = client.predict(image=handle_file(path), api_name="/predict")
+    assert answer["run"] == clinic.run.id
+    assert answer["diagnosis"] == expected["diagnosis"]
+    assert answer["notice"] == expected["notice"]
+    for code in CODES:
+        assert answer["probabilities"][code] == pytest.approx(expected["probabilities"][code], abs=1e-5)
+
+
+def test_explain_returns_the_overlay_in_the_original_size(client, clinic, pixels, tmp_path):
+    path = file_of("png", pixels, tmp_path)
+    expected = clinic.predictor.predict(path).overlay("bkl", 0.7)
+    answer = client.predict(image=handle_file(path), diagnosis="bkl", opacity=0.7, api_name="/explain")
+    with Image.open(answer) as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (WIDTH, HEIGHT)
+        np.testing.assert_allclose(np.asarray(picture).astype(int), expected.astype(int), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"diagnosis": "mole"}, "must be one of mel, nv"),
+        ({"opacity": 3}, "between 0 and 1"),
+    ],
+)
+def test_explain_refuses_in_a_sentence(arguments, sentence, client, clinic, pixels, tmp_path):
+    path = file_of("png", pixels, tmp_path)
+    with pytest.raises(AppError, match=sentence):
+        client.predict(image=handle_file(path), **arguments, api_name="/explain")
+
+
+def test_damaged_file_gives_a_sentence(client, clinic, pixels, tmp_path):
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG")
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(stream.getvalue()[:700])
+    with pytest.raises(AppError, match="cut.jpg") as caught:
+        client.predict(image=handle_file(path), api_name="/predict")
+    assert "Traceback" not in str(caught.value)
+
+
+def test_page_follows_what_is_served(client, clinic, pixels, tmp_path):
+    """A run that is no longer served gives a sentence; served again, it answers, and nothing was restarted."""
+    path = file_of("png", pixels, tmp_path)
+    current = clinic.run.folder.parent / CURRENT
+    current.unlink()
+    try:
+        with pytest.raises(AppError, match="A run must be served"):
+            client.predict(image=handle_file(path), api_name="/predict")
+    finally:
+        promote(clinic.run)
+    assert client.predict(image=handle_file(path), api_name="/predict")["run"] == clinic.run.id
+
+
+def test_page_without_a_run_says_how_to_come_to_one(runs_folder):
+    notices, examples, provenance, empty = app.refresh()
+    assert "make demo" in empty["html"]
+    assert examples == ""
+    assert RESEARCH_NOTICE in unescape(notices)
+    assert text("no_provenance") in provenance
+
+
+def test_only_uploaded_files_are_read(clinic, pixels, tmp_path):
+    """Gradio 6.31 checks a path only when it comes with `meta`: without, any image of the server could be asked for."""
+    path = file_of("png", pixels, tmp_path)
+    call = httpx.post(f"{clinic.address}/gradio_api/call/explain", json={"data": [{"path": str(path)}, "", 0.5]})
+    reply = httpx.get(f"{clinic.address}/gradio_api/call/explain/{call.json()['event_id']}", timeout=30).text
+    assert "none that was uploaded here" in reply
+    assert "image.png" not in reply
+
+
+def test_programs_see_two_endpoints(client):
+    assert sorted(client.view_api(return_format="dict")["named_endpoints"]) == ["/explain", "/predict"]
+
+
+def test_page_asks_no_other_host(clinic):
+    html = httpx.get(clinic.address).text
+    assert "fonts.googleapis.com" not in html
+    assert '"analytics_enabled":false' in html.replace(" ", "")
+
+
+# ---- the page's functions, with a prediction written by hand -------------------------------------
+
+
+@pytest.fixture
+def prediction() -> Prediction:
+    """Melanoma with 0.45; its heatmap is one spot, that of nevus is empty."""
+    heatmaps = np.zeros((7, 7, 7), np.float32)
+    heatmaps[0, 3, 3] = 1.0
+    shares = np.array([0.45, 0.25, 0.1, 0.1, 0.09, 0.01, 0.0])
+    image = np.full((60, 80, 3), 128, np.uint8)
+    return Prediction(image, np.log(shares + 1e-9), shares, heatmaps, 1.0, "<run>", True)
+
+
+def test_answer_lists_all_seven_in_order_of_confidence(prediction):
+    html = markup.answer(prediction, "nv")
+    assert re.findall(r'data-code="(\w+)"', html) == [d.code for d, _ in prediction.ranked()]
+    assert html.count('aria-pressed="true"') == 1
+    assert "45.0%" in html
+    assert text("unsure") in unescape(html)
+    assert "65.0%" in html, "melanoma, basal cell carcinoma and actinic keratosis together"
+
+
+def test_malignant_diagnoses_are_marked_with_a_word(prediction):
+    rows = markup.answer(prediction, "mel").split('<button type="button" class="dl-bar"')[1:]
+    for (diagnosis, _), row in zip(prediction.ranked(), rows, strict=True):
+        assert ("malignant" in re.sub(r"<[^>]*>", "", row)) == diagnosis.malignant
+
+
+def test_what_comes_from_outside_is_escaped():
+    assert "<img" not in markup.problem("title", "Received: <img src=x onerror=alert(1)>.jpg")
+    assert "<run>" not in markup.provenance("<run>")
+
+
+def test_choosing_does_not_run_the_model(prediction, monkeypatch):
+    monkeypatch.setattr(predictor, "served_predictor", lambda: pytest.fail("the model ran again"))
+    answer, evidence, picture = app.show(prediction, {"html": "", "chosen": "nv"}, 80)
+    assert answer["chosen"] == "nv"
+    assert "Melanocytic nevus" in evidence
+    assert text("heatmap_empty") in unescape(evidence)
+    np.testing.assert_array_equal(picture, prediction.overlay("nv", 0.8))
+
+
+def test_no_old_heatmap_while_there_is_no_answer(prediction):
+    waiting = {"html": markup.assessing(), "chosen": ""}
+    assert app.show(prediction, waiting, 50) == (waiting, markup.evidence(None), None)
+    assert app.show(None, {"html": "", "chosen": "mel"}, 50)[2] is None
+
+
+def test_session_keeps_a_small_image():
+    small = app._shrunk(np.zeros((3000, 4000, 3), np.uint8))
+    assert small.shape == (768, 1024, 3)
+    assert app._shrunk(small) is small
+
+
+def test_notices():
+    assert RESEARCH_NOTICE in unescape(markup.notices(False))
+    assert SYNTHETIC_NOTICE not in unescape(markup.notices(False))
+    assert SYNTHETIC_NOTICE in unescape(markup.notices(True))
+
+
+def test_examples_are_one_drawn_image_of_each_diagnosis(served_run):
+    found = app._examples(served_run)
+    assert [code for code, _ in found] == [code for code in CODES if code in dict(found)]
+    assert len(found) >= 5
+    table = served_run.splits().set_index("image_id")
+    for code, path in found:
+        assert table.loc[path.stem, ["dx", "split"]].tolist() == [code, "test"]
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.0, "<0.1%"), (0.0012, "0.1%"), (0.5, "50.0%"), (0.9999, ">99.9%"), (1.0, ">99.9%")]
+)
+def test_percent_claims_no_certainty(share, shown):
+    assert markup.percent(share) == shown
+
+
+def test_every_language_has_english_to_fall_back_on():
+    for texts in TEXTS.values():
+        assert set(texts) <= set(TEXTS["en"])
+    assert text("assess", "xx") == TEXTS["en"]["assess"]
+
+
+def test_legend_says_the_colours_in_words():
+    legend = unescape(markup.legend())
+    for word in ("No colour", "Blue", "red", "Hatched grey"):
+        assert word in legend
+
+
+def test_every_malignant_diagnosis_has_its_word():
+    for diagnosis in DIAGNOSES:
+        assert not diagnosis.malignant or text(f"kind_{diagnosis.code}")

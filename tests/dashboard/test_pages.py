@@ -1,0 +1,261 @@
+"""Every page on every kind of run: it shows what is there, says what is not, and never throws."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Selectbox
+
+from core.config import TrainConfig
+from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.errors import RunBusyError
+from core.places import PROJECT
+from core.predictor import Predictor
+from core.runs import jobs
+from core.runs import run as contract
+from core.runs.run import Run, Status
+from dashboard import loaders
+
+APP = str(PROJECT / "dashboard" / "app.py")
+PAGES = ("overview", "dataset", "training", "evaluation", "errors", "explain", "retrain")
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_run: Run) -> Predictor:
+    """The tiny run's model, loaded once: every copy of the run has the same."""
+    return Predictor(tiny_run)
+
+
+@pytest.fixture(autouse=True)
+def _one_model(monkeypatch: pytest.MonkeyPatch, loaded: Predictor) -> None:
+    """No test loads a model again, and no thread that does so outlives its test."""
+    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
+    monkeypatch.setattr(loaders, "_predictor", lambda folder, stamp: loaded)
+
+
+def open_page(name: str) -> AppTest:
+    """The dashboard, on one of its pages."""
+    app = AppTest.from_file(APP, default_timeout=60).run()
+    return app if name == "overview" else app.switch_page(f"views/{name}.py").run()
+
+
+def picker(app: AppTest) -> Selectbox:
+    """The sidebar's choice of a run."""
+    return app.sidebar.selectbox[0]
+
+
+def texts(app: AppTest) -> str:
+    """All words on the page."""
+    groups = (app.markdown, app.caption, app.info, app.warning, app.error, app.subheader)
+    return "\n".join(element.value for group in groups for element in group)
+
+
+def unfinished(served: Run, state: str) -> Run:
+    """The only run of the folder, as it would be found in that state."""
+    if state == "newer schema":
+        served.write_json(contract.MANIFEST, served.manifest() | {"schema_version": 99})
+        return served
+    for name in (contract.METRICS, contract.PREDICTIONS, contract.CALIBRATION, contract.MODEL):
+        (served.folder / name).unlink()
+    rows = (served.folder / contract.HISTORY).read_text().splitlines()
+    (served.folder / contract.HISTORY).write_text("\n".join([*rows[:2], rows[2][:9]]))  # the last line is cut off
+    if state == "queued":
+        for name in (contract.MANIFEST, contract.HISTORY, contract.SPLITS):
+            (served.folder / name).unlink()
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    pid = ended.pid if state == "lost" else os.getpid()
+    written = "running" if state == "lost" else state
+    error = "The disk is full." if state == "failed" else None
+    served.write_status(Status(state=written, phase="training", epoch=1, epochs=3, pid=pid, error=error))
+    return served
+
+
+def every_page() -> Iterator[tuple[str, AppTest]]:
+    """Each page in turn, as one visitor walks through them."""
+    app = AppTest.from_file(APP, default_timeout=60).run()
+    for page in PAGES:
+        yield page, app.switch_page(f"views/{page}.py").run()
+
+
+def test_without_any_run_each_page_says_how_to_make_one(runs_folder: Path) -> None:
+    for page, app in every_page():
+        assert not app.exception, page
+        assert RESEARCH_NOTICE in texts(app), page
+        if page == "retrain":
+            assert app.button(key="retrain_start")
+        else:
+            assert "make demo" in [code.value for code in app.code], page
+
+
+def test_each_page_shows_a_finished_run(served_run: Run) -> None:
+    for page, app in every_page():
+        assert not app.exception and not app.error, page
+        assert app.title[0].value, page
+        assert RESEARCH_NOTICE in texts(app), page
+        assert SYNTHETIC_NOTICE in texts(app), page
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "failed", "stopped", "lost", "newer schema"])
+def test_each_page_speaks_of_a_run_without_results(state: str, served_run: Run) -> None:
+    unfinished(served_run, state)
+    for page, app in every_page():
+        assert not app.exception, page
+        if state == "newer schema" and page not in ("training", "retrain"):
+            assert "schema version" in app.error[0].value, page
+        elif page in ("evaluation", "errors", "explain"):
+            assert f"**{state}**" in texts(app), page
+
+
+def test_each_page_says_that_a_data_folder_is_gone(served_run: Run, tmp_path: Path) -> None:
+    manifest = served_run.manifest()
+    manifest["data"]["folder"] = str(tmp_path / "gone")
+    served_run.write_json(contract.MANIFEST, manifest)
+    for page, app in every_page():
+        assert not app.exception, page
+        if page in ("dataset", "errors", "explain"):
+            assert "not there any more" in texts(app), page
+
+
+@pytest.mark.parametrize("name", [contract.CONFIG, contract.MANIFEST, contract.STATUS, contract.METRICS])
+def test_a_damaged_file_is_a_sentence(name: str, served_run: Run) -> None:
+    (served_run.folder / name).write_text("{ not JSON")
+    for page, app in every_page():
+        assert not app.exception, page
+
+
+def test_a_damaged_table_is_a_sentence(served_run: Run) -> None:
+    (served_run.folder / contract.PREDICTIONS).write_text('image_id,split\n"a,test\n')
+    for page, app in every_page():
+        assert not app.exception, page
+
+
+def test_the_headline_stands_beside_what_always_nevus_scores(served_run: Run) -> None:
+    app = open_page("overview")
+    test = served_run.metrics()["test"]
+    values = {metric.label: metric.value for metric in app.metric}
+    assert values["Balanced accuracy"] == f"{100 * test['balanced_accuracy']['value']:.1f} %"
+    assert values["Accuracy"] == f"{100 * test['accuracy']['value']:.1f} %"
+    assert f"would score {100 * test['always_nevus_accuracy']:.1f} %" in texts(app)
+
+
+@pytest.mark.parametrize("section", ["Diagnoses", "Patients", "Lesions", "Images", "Leakage and gaps"])
+def test_each_section_of_the_data_set(section: str, served_run: Run) -> None:
+    app = open_page("dataset")
+    app.segmented_control(key="dataset_section").set_value(section).run()
+    assert not app.exception and not app.error
+
+
+def test_the_gallery_shows_as_many_cards_as_the_matrix_counts(served_run: Run) -> None:
+    counts = served_run.metrics()["test"]["confusion"]
+    row, column = next((r, c) for r in range(7) for c in range(7) if r != c and counts["counts"][r][c])
+    app = open_page("errors")
+    app.selectbox(key="errors_truth").set_value(counts["labels"][row])
+    app.selectbox(key="errors_said").set_value(counts["labels"][column])
+    app.run()
+    cards = [button for button in app.button if (button.key or "").startswith("open_")]
+    assert len(cards) == counts["counts"][row][column]
+
+
+def test_the_gallery_turns_its_pages(served_run: Run) -> None:
+    app = open_page("errors")
+    app.segmented_control(key="errors_part").set_value("train")
+    app.segmented_control(key="errors_which").set_value("All").run()
+    total = int((served_run.predictions()["split"] == "train").sum())
+    assert f"**{total} images**, 1 to 12 shown" in texts(app)
+    app.session_state["errors_page"] = 2
+    assert "13 to 24 shown" in texts(app.run())
+    app.segmented_control(key="errors_which").set_value("Right").run()
+    assert app.session_state["errors_page"] == 1
+
+
+def test_explain_finds_an_image_by_its_id(served_run: Run) -> None:
+    splits = served_run.splits()
+    app = open_page("explain")
+    app.text_input(key="explain_image").set_value(splits["image_id"].iloc[0].lower()).run()
+    assert not app.exception
+    assert "The most probable answer is" in texts(app)
+    app.text_input(key="explain_image").set_value("no such image").run()
+    assert "No image of this data set is called 'no such image'." in texts(app)
+
+
+def test_the_form_has_a_field_for_every_setting(served_run: Run) -> None:
+    app = open_page("retrain")
+    fields = [*app.selectbox, *app.toggle, *app.number_input, *app.text_input]
+    prefix = f"retrain_{served_run.id}_"
+    shown = {field.key.removeprefix(prefix) for field in fields if (field.key or "").startswith(prefix)}
+    assert shown == {setting.name for setting in dataclasses.fields(TrainConfig)}
+
+
+def test_the_form_starts_what_was_entered(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[TrainConfig] = []
+
+    def start(config: TrainConfig) -> Run:
+        started.append(config)
+        return served_run
+
+    monkeypatch.setattr(jobs, "start", start)
+    app = open_page("retrain")
+    app.number_input(key=f"retrain_{served_run.id}_epochs").set_value(9)
+    app.selectbox(key=f"retrain_{served_run.id}_train_from").set_value("top")
+    app.button(key="retrain_start").click().run()
+    assert not app.exception
+    assert started == [dataclasses.replace(served_run.config(), epochs=9, train_from="top")]
+
+
+def test_a_busy_machine_is_said(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(config: TrainConfig) -> Run:
+        raise RunBusyError("One training runs at a time.")
+
+    monkeypatch.setattr(jobs, "start", start)
+    app = open_page("retrain")
+    app.button(key="retrain_start").click().run()
+    assert not app.exception
+    assert "One training runs at a time." in texts(app)
+
+
+def test_a_stopped_run_can_go_on(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(served_run, "stopped")
+    resumed: list[str] = []
+    monkeypatch.setattr(jobs, "resume", lambda run: resumed.append(run.id))
+    app = open_page("retrain")
+    app.button(key="retrain_resume").click().run()
+    assert resumed == [served_run.id]
+
+
+def test_a_running_one_can_be_stopped(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    unfinished(served_run, "running")
+    stopped: list[str] = []
+    monkeypatch.setattr(jobs, "stop", lambda run: stopped.append(run.id))
+    app = open_page("retrain")
+    assert "Left in this phase" in texts(app)
+    app.button(key="retrain_stop").click().run()
+    assert stopped == [served_run.id]
+
+
+def test_another_run_can_be_served(served_run: Run) -> None:
+    other = served_run.folder.with_name("another")
+    shutil.copytree(served_run.folder, other)
+    app = open_page("retrain")
+    picker(app).set_value("another").run()
+    app.button(key="retrain_promote").click().run()
+    assert not app.exception
+    assert contract.served_run().id == "another"
+    assert "**is served**" in texts(app)
+
+
+def test_the_label_of_a_run_follows_its_state(served_run: Run) -> None:
+    """The picker once went on saying "queued" for a run that had long been finished."""
+    status = served_run.status()
+    served_run.write_status(Status(state="running", pid=os.getpid()))
+    app = open_page("overview")
+    served_run.write_status(status)
+    app.run()
+    assert "running" not in picker(app).options[0]
+    assert picker(app).value == served_run.id
