@@ -51,14 +51,14 @@ def run_picker() -> None:
     with st.sidebar:
         # the key changes with the labels: the browser would keep the text that was picked, "queued" for ever
         key = f"picker_{hash(tuple(labels))}"
-        picked = st.selectbox("Run", names, names.index(now), lambda name: cards[name].label, key=key, required=True)
-        card = cards[picked]
+        picked = st.selectbox("Run", names, names.index(now), lambda name: cards[name].label, key=key)
+        card = cards[picked or now]
         with st.container(horizontal=True, gap="xsmall"):
             widgets.state_badge(card.state)
             if card.served:
                 st.badge("served", icon=":material/podium:", color="primary", help="The clinician's page uses it.")
         st.caption(f"{card.name}  \n{card.created:%d %B %Y, %H:%M}  \n{card.run.id}")
-    st.session_state["picked"], st.session_state[widgets.RUN_KEY] = picked, card.run
+    st.session_state["picked"], st.session_state[widgets.RUN_KEY] = card.run.id, card.run
     if card.finished:
         loaders.warm_up(card.run)
 

@@ -56,24 +56,9 @@ def _figure(height: int, **layout: Any) -> go.Figure:
         "legend": {"orientation": "h", "y": -0.18, "x": 0, "traceorder": "normal", "title": None},
     }
     figure = go.Figure(layout=base | layout)
-    figure.update_xaxes(
-        fixedrange=True,
-        automargin=True,
-        gridcolor=GRID,
-        zeroline=False,
-        title_standoff=8,
-        tickfont=words,
-        title_font=words,
-    )
-    figure.update_yaxes(
-        fixedrange=True,
-        automargin=True,
-        gridcolor=GRID,
-        zeroline=False,
-        title_standoff=8,
-        tickfont=words,
-        title_font=words,
-    )
+    axis = {"fixedrange": True, "automargin": True, "gridcolor": GRID, "zeroline": False, "title_standoff": 8}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
     return figure
 
 

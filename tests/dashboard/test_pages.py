@@ -259,3 +259,12 @@ def test_the_label_of_a_run_follows_its_state(served_run: Run) -> None:
     app.run()
     assert "running" not in picker(app).options[0]
     assert picker(app).value == served_run.id
+
+
+def test_streamlit_does_not_clear_keras_while_a_model_loads() -> None:
+    """After each page Streamlit cleared Keras's session: 0.35 s a page, and the ruin of a model being loaded."""
+    from streamlit.runtime.scriptrunner import script_runner
+
+    assert script_runner._clean_problem_modules.__module__ == loaders.__name__
+    source = Path(script_runner.__file__).read_text()
+    assert "_log_if_error(_clean_problem_modules)" in source  # else the name has changed, and nothing is replaced
