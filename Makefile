@@ -12,7 +12,7 @@ demo: .venv/installed
 	@exec $(BIN)/python -m dashboard
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: .venv/installed-dev
 	$(BIN)/ruff check

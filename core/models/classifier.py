@@ -19,6 +19,7 @@ from core.diagnoses import CODES
 from core.errors import RunError
 from core.explain.gradcam import channel_weights, weighted_maps
 from core.models.backbones import build_features
+from core.models.frozen import frozen
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def _head(pooled: keras.KerasTensor, config: TrainConfig) -> keras.KerasTensor:
 def _freeze(model: keras.Model, trunk: keras.Model | None) -> None:
     """All of the trunk, and every BatchNormalization: its statistics of ImageNet hold better than those of
     a small batch."""
-    frozen = {id(layer) for layer in trunk.layers} if trunk else set()
+    below = {id(layer) for layer in trunk.layers} if trunk else set()
     for layer in model.layers:
-        if id(layer) in frozen or isinstance(layer, layers.BatchNormalization):
+        if id(layer) in below or isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
 
 
@@ -93,7 +94,7 @@ def load_model(path: Path) -> keras.Model:
         raise RunError(f"A model file of Keras is needed. Received: {path} ({error}). Train the run again.") from error
 
 
-def logits_and_heatmaps(model: keras.Model, gradcam_layer: str) -> Callable[[np.ndarray], tuple[tf.Tensor, tf.Tensor]]:
+def logits_and_heatmaps(model: keras.Model, gradcam_layer: str) -> Callable[[np.ndarray], list[tf.Tensor]]:
     """One compiled pass for the answer and its explanation.
 
     The gradients only have to cross the head, so that seven heatmaps cost next to nothing.
@@ -120,4 +121,4 @@ def logits_and_heatmaps(model: keras.Model, gradcam_layer: str) -> Callable[[np.
         gradients = tf.stack([tape.gradient(logit, activations) for logit in each], axis=1)
         return logits, weighted_maps(activations, channel_weights(gradients))
 
-    return answer
+    return frozen(answer)

@@ -24,6 +24,7 @@ from core.config import TrainConfig
 from core.data.ham10000 import Dataset
 from core.data.loading import PixelSource, in_batches, read_ahead
 from core.errors import ConfigError, DatasetError
+from core.models.frozen import frozen
 from core.places import cache_root
 
 BATCH = 32  # every batch has this many images, the last one filled up: the numbers must not depend on where a
@@ -125,7 +126,7 @@ class TrunkCache:
                 done = already
                 for pixels in read_ahead(source.take, batches):
                     filled = np.concatenate([pixels, np.repeat(pixels[-1:], BATCH - len(pixels), axis=0)])
-                    outputs = run_trunk(filled).numpy()[: len(pixels)]
+                    outputs = run_trunk(filled)[0].numpy()[: len(pixels)]
                     stream.write(outputs.astype(ROW_TYPE, copy=False).tobytes())
                     done += len(pixels)
                     step(done, total, already)
@@ -143,12 +144,12 @@ class TrunkCache:
 _DRAWING = ("seed", "rotation", "shift", "zoom", "flips")
 
 
-def _compiled(trunk: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
+def _compiled(trunk: keras.Model) -> Callable[[np.ndarray], list[tf.Tensor]]:
     @tf.function(input_signature=[tf.TensorSpec((BATCH, *trunk.input.shape[1:]), tf.uint8)])
     def run_trunk(pixels: tf.Tensor) -> tf.Tensor:
         return trunk(tf.cast(pixels, tf.float32), training=False)
 
-    return run_trunk
+    return frozen(run_trunk)
 
 
 def _trunk_hash(trunk: keras.Model) -> str:

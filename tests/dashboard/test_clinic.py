@@ -1,6 +1,7 @@
 """The clinician's page: the same answer whichever way an image comes in, and a sentence when there is none."""
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from html import unescape
@@ -17,6 +18,7 @@ from core import predictor
 from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.predictor import Prediction
 from core.runs.run import CURRENT, promote
+from dashboard import loaders
 from dashboard.clinic import app, markup
 from dashboard.clinic.texts import TEXTS, text
 
@@ -70,6 +72,16 @@ def test_api_answers_like_the_command_line(kind, client, clinic, pixels, tmp_pat
     assert answer["notice"] == expected["notice"]
     for code in CODES:
         assert answer["probabilities"][code] == pytest.approx(expected["probabilities"][code], abs=1e-5)
+
+
+def test_every_way_in_gives_the_same_answer(client, clinic, pixels, tmp_path, capsys):
+    path = file_of("turned-jpg", pixels, tmp_path)
+    assert predictor.main([str(path), "--run", str(clinic.run.folder), "--json"]) == 0
+    command_line = json.loads(capsys.readouterr().out)[0]["probabilities"]
+    dashboard = loaders.answer(clinic.run, path.read_bytes()).to_dict()["probabilities"]
+    api = client.predict(image=handle_file(path), api_name="/predict")["probabilities"]
+    assert command_line == pytest.approx(api, abs=1e-5)
+    assert dashboard == pytest.approx(api, abs=1e-5)
 
 
 def test_explain_returns_the_overlay_in_the_original_size(client, clinic, pixels, tmp_path):
