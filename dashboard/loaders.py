@@ -22,7 +22,7 @@ from streamlit.runtime.scriptrunner import script_runner
 
 from core.config import TrainConfig
 from core.data.ham10000 import Dataset, index_dataset
-from core.data.images import read_image
+from core.data.images import at_most, read_image
 from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.run import Run, list_runs, served_run
@@ -188,22 +188,12 @@ def thumbnail(path: str) -> bytes | None:
 
 @st.cache_data(max_entries=2000, show_spinner=False)
 def _thumbnail(path: str, stamp: int) -> bytes:
-    return as_jpeg(_at_most(read_image(path), THUMBNAIL_SIDE))
+    return as_jpeg(at_most(read_image(path), THUMBNAIL_SIDE))
 
 
 def as_jpeg(pixels: np.ndarray) -> bytes:
     """(H, W, 3) uint8 RGB as the bytes of a JPEG file."""
     return cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
-
-
-def _at_most(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The image, shrunk until its longer side has at most so many pixels."""
-    height, width = pixels.shape[:2]
-    share = side / max(height, width)
-    if share >= 1:
-        return pixels
-    size = (max(1, round(width * share)), max(1, round(height * share)))
-    return cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
 
 
 # ---- answers -----------------------------------------------------------------------------------
@@ -267,7 +257,7 @@ def answer(run: Run, source: str | bytes) -> "Prediction":
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _answer(folder: str, model_stamp: int, source: str | bytes, stamp: int) -> "Prediction":
     prediction = _predictor(folder, model_stamp).predict(source)
-    return dataclasses.replace(prediction, image=_at_most(prediction.image, DISPLAY_SIDE))
+    return dataclasses.replace(prediction, image=at_most(prediction.image, DISPLAY_SIDE))
 
 
 def overlays(run: Run, asked: list[tuple[str, str]]) -> list[bytes]:
@@ -286,5 +276,5 @@ def _overlays(
     folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...]
 ) -> list[bytes]:
     answers = _predictor(folder, model_stamp).predict_many([path for path, _ in asked])
-    small = (dataclasses.replace(answer, image=_at_most(answer.image, THUMBNAIL_SIDE)) for answer in answers)
+    small = (dataclasses.replace(answer, image=at_most(answer.image, THUMBNAIL_SIDE)) for answer in answers)
     return [as_jpeg(answer.overlay(code)) for answer, (_, code) in zip(small, asked, strict=True)]

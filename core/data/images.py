@@ -88,6 +88,24 @@ def centre_square(height: int, width: int) -> tuple[int, int, int]:
     return (height - side) // 2, (width - side) // 2, side
 
 
+def at_most(image: np.ndarray, side: int) -> np.ndarray:
+    """The image, shrunk until its longer side has at most so many pixels; a small one as it is.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, 0 to 255.
+        side: in pixels.
+
+    Returns:
+        (h, w, 3) uint8 RGB, of the same aspect ratio.
+    """
+    height, width = image.shape[:2]
+    share = side / max(height, width)
+    if share >= 1:
+        return image
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def model_input(image: np.ndarray, size: int) -> np.ndarray:
     """The centre square, resized: the aspect ratio of a lesion is kept.
 

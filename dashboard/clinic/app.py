@@ -11,14 +11,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import gradio as gr
 import numpy as np
 from gradio.utils import get_upload_folder
 
 from core import predictor
 from core.data.ham10000 import index_dataset
-from core.data.images import read_image
+from core.data.images import at_most, read_image
 from core.diagnoses import CODES
 from core.errors import ConfigError, DermLensError, ImageError, RunNotFoundError
 from core.predictor import Prediction
@@ -71,7 +70,7 @@ def assess(upload: Upload | None) -> tuple[Prediction | None, Answer, Any, Any]:
     except DermLensError as error:
         problem = markup.problem(text("broken_model_title"), str(error))
     else:
-        shown = dataclasses.replace(prediction, image=_shrunk(prediction.image))
+        shown = dataclasses.replace(prediction, image=at_most(prediction.image, SHOWN_PIXELS))
         answer = _answer(markup.answer(prediction, prediction.code), prediction.code)
         return shown, answer, markup.notices(prediction.synthetic), markup.provenance(prediction.run_id)
     return None, _answer(problem), gr.skip(), gr.skip()
@@ -265,16 +264,6 @@ def _file(upload: Upload | None) -> Path:
     if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
         raise ImageError(text("not_a_file"))
     return path
-
-
-def _shrunk(image: np.ndarray) -> np.ndarray:
-    """The image, its longer side at most `SHOWN_PIXELS`."""
-    height, width = image.shape[:2]
-    factor = SHOWN_PIXELS / max(height, width)
-    if factor >= 1:
-        return image
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
 def _examples(run: Run | None) -> list[tuple[str, Path]]:

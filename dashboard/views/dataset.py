@@ -8,7 +8,7 @@ from core.data.ham10000 import Dataset
 from core.diagnoses import BY_CODE, CODES
 from core.errors import DatasetError
 from core.runs.run import Run
-from dashboard import charts, loaders, widgets
+from dashboard import charts, loaders, selection, widgets
 from dashboard.widgets import PARTS, percent
 
 DIAGNOSES, PATIENTS, LESIONS, SAMPLES, LEAKAGE = "Diagnoses", "Patients", "Lesions", "Images", "Leakage and gaps"
@@ -84,7 +84,7 @@ def diagnoses(images: pd.DataFrame, splits: pd.DataFrame) -> None:
         else:
             widgets.chart(charts.split_bars(splits), "dataset_splits", "Parts of the split for each diagnosis")
             st.caption("All images of a lesion are in one part.")
-    chosen = charts.customdata_of(event)
+    chosen = selection.customdata_of(event)
     if chosen:
         st.session_state["dataset_jump"] = chosen[0]
         st.rerun()

@@ -9,8 +9,8 @@ import streamlit as st
 from core.data.ham10000 import Dataset
 from core.errors import DermLensError
 from core.runs.run import Run
-from dashboard import charts, loaders, widgets
-from dashboard.charts import ALL, RIGHT, SURE, UNSURE, WRONG
+from dashboard import charts, loaders, selection, widgets
+from dashboard.selection import ALL, RIGHT, SURE, UNSURE, WRONG
 from dashboard.widgets import PARTS, percent
 
 ON_A_PAGE = 12
@@ -69,7 +69,7 @@ def filtered(predictions: pd.DataFrame) -> pd.DataFrame:
         said = widgets.diagnosis_filter("The model said", "errors_said", first_page)
     with order_column:
         order = st.selectbox("Order", [SURE, UNSURE], key="errors_order", **keep)
-    return charts.select_answers(predictions, part or present[0], truth, said, which or WRONG, order)
+    return selection.select_answers(predictions, part or present[0], truth, said, which or WRONG, order)
 
 
 def gallery(run: Run, rows: pd.DataFrame) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.diagnoses import CODES
 from core.runs.run import Run
-from dashboard import charts, loaders, widgets
+from dashboard import charts, loaders, selection, widgets
 from dashboard.widgets import PARTS, Tile, interval, percent
 
 COUNTS, RATES = "Numbers of images", "Shares of each true diagnosis"
@@ -74,7 +74,7 @@ def matrix(figures: dict[str, Any], part: str | None) -> None:
     st.caption(f"{hint} Click a cell to see its images (on a touch screen: tap it twice)." if part else hint)
     figure = charts.confusion(counts, as_rates=shown == RATES)
     event = widgets.chart(figure, f"evaluation_matrix_{part}", "Confusion matrix", clickable=part is not None)
-    cell = charts.customdata_of(event)
+    cell = selection.customdata_of(event)
     if part and cell:
         widgets.open_gallery(part, *cell)
 

@@ -6,7 +6,7 @@ import streamlit as st
 from core.config import TrainConfig
 from core.errors import DermLensError
 from core.runs.run import Run
-from dashboard import charts, loaders, widgets
+from dashboard import charts, loaders, selection, widgets
 from dashboard.widgets import Tile, duration, interval, percent
 
 NEXT = (
@@ -76,7 +76,7 @@ def sensitivities(test: dict) -> None:
     st.caption("Test images. Click a bar to see the images that were taken for something else.")
     figure = charts.sensitivity_bars(test.get("per_class", {}))
     event = widgets.chart(figure, "overview_bars", "Sensitivity of each of the seven diagnoses", clickable=True)
-    chosen = charts.customdata_of(event)
+    chosen = selection.customdata_of(event)
     if chosen:
         widgets.open_gallery("test", chosen[0], None)
 

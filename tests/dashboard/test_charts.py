@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from core.diagnoses import BY_CODE, CODES
-from dashboard import charts
+from dashboard import charts, selection
 
 
 @pytest.fixture
@@ -179,26 +179,26 @@ def test_themed_writes_in_the_ink_of_the_page(theme: str) -> None:
     ],
 )
 def test_customdata_of_a_selection(event: dict | None, expected: tuple | None) -> None:
-    assert charts.customdata_of(event) == expected
+    assert selection.customdata_of(event) == expected
 
 
 def test_select_answers_of_a_cell(predictions: pd.DataFrame) -> None:
-    rows = charts.select_answers(predictions, "test", "mel", "nv", charts.ALL, charts.SURE)
+    rows = selection.select_answers(predictions, "test", "mel", "nv", selection.ALL, selection.SURE)
     assert rows["image_id"].tolist() == ["a", "b"]
     assert rows["confidence"].tolist() == [0.8, 0.6]
     assert rows["confidence_in_truth"].tolist() == [0.2, 0.4]
 
 
 def test_select_answers_wrong_and_right(predictions: pd.DataFrame) -> None:
-    wrong = charts.select_answers(predictions, "test", None, None, charts.WRONG, charts.UNSURE)
-    right = charts.select_answers(predictions, "test", None, None, charts.RIGHT, charts.SURE)
+    wrong = selection.select_answers(predictions, "test", None, None, selection.WRONG, selection.UNSURE)
+    right = selection.select_answers(predictions, "test", None, None, selection.RIGHT, selection.SURE)
     assert wrong["image_id"].tolist() == ["b", "a"]
     assert right["image_id"].tolist() == ["c", "d"]
 
 
 def test_select_answers_of_nothing_is_empty(predictions: pd.DataFrame) -> None:
-    assert charts.select_answers(predictions, "test", "vasc", None, charts.ALL, charts.SURE).empty
-    assert charts.select_answers(predictions, "calibration", None, None, charts.ALL, charts.SURE).empty
+    assert selection.select_answers(predictions, "test", "vasc", None, selection.ALL, selection.SURE).empty
+    assert selection.select_answers(predictions, "calibration", None, None, selection.ALL, selection.SURE).empty
 
 
 def test_every_cell_of_a_runs_matrix_has_as_many_answers(tiny_run) -> None:
@@ -207,5 +207,5 @@ def test_every_cell_of_a_runs_matrix_has_as_many_answers(tiny_run) -> None:
         counts = tiny_run.metrics()[part]["confusion"]["counts"]
         for row, truth in enumerate(CODES):
             for column, said in enumerate(CODES):
-                rows = charts.select_answers(predictions, part, truth, said, charts.ALL, charts.SURE)
+                rows = selection.select_answers(predictions, part, truth, said, selection.ALL, selection.SURE)
                 assert len(rows) == counts[row][column]

@@ -205,12 +205,6 @@ def test_no_old_heatmap_while_there_is_no_answer(prediction):
     assert app.show(None, {"html": "", "chosen": "mel"}, 50)[2] is None
 
 
-def test_session_keeps_a_small_image():
-    small = app._shrunk(np.zeros((3000, 4000, 3), np.uint8))
-    assert small.shape == (768, 1024, 3)
-    assert app._shrunk(small) is small
-
-
 def test_notices():
     assert RESEARCH_NOTICE in unescape(markup.notices(False))
     assert SYNTHETIC_NOTICE not in unescape(markup.notices(False))

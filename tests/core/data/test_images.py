@@ -454,3 +454,10 @@ def test_model_input_takes_nothing_but_pixels(rgb):
     for wrong in (rgb / 255, rgb[:, :, 0], np.dstack([rgb, rgb])):
         with pytest.raises(ImageError):
             model_input(wrong, 8)
+
+
+def test_a_large_image_is_shrunk_and_a_small_one_left_alone():
+    small = images.at_most(np.zeros((3000, 4000, 3), np.uint8), 1024)
+    assert small.shape == (768, 1024, 3)
+    assert images.at_most(small, 1024) is small
+    assert images.at_most(np.zeros((1, 5000, 3), np.uint8), 100).shape == (1, 100, 3)
