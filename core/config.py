@@ -58,9 +58,12 @@ class TrainConfig:
         "Network",
     )
     hidden_units: int = _setting(
-        0, "Units of a hidden layer in the head; 0 puts the seven logits straight on the features.", "Network",
-        low=0, high=4096,
-    )  # fmt: skip
+        128,
+        "Units of a hidden layer in the head; 0 puts the seven logits straight on the features.",
+        "Network",
+        low=0,
+        high=4096,
+    )
     dropout: float = _setting(
         0.2, "Share of the head's inputs dropped in training; guards against learning by heart.", "Network",
         low=0.0, high=0.9,

@@ -62,8 +62,8 @@ def test_saved_and_loaded_it_answers_as_before_and_its_heatmaps_are_the_textbook
     np.testing.assert_allclose(maps.numpy()[:, EXPLAINED], expected, atol=1e-4 * min(expected.max(), 1.0))
 
 
-def test_heatmaps_cross_a_hidden_layer():
-    classifier = built("efficientnet_lite0", "head", hidden_units=16)
+def test_heatmaps_of_a_head_without_a_hidden_layer():
+    classifier = built("efficientnet_lite0", "head", hidden_units=0)
     pixels = images(1)
     _, maps = logits_and_heatmaps(classifier.model, classifier.gradcam_layer)(pixels)
     expected = textbook(classifier.model, classifier.gradcam_layer, pixels)
@@ -87,7 +87,7 @@ def test_only_what_is_above_the_cut_learns():
     classifier = built("efficientnet_lite0", "block7")
     trained = {variable.path for variable in classifier.model.trainable_variables}
     assert trained
-    assert {path.split("/")[0].split("_")[0] for path in trained} <= {"block7a", "top", "logits"}
+    assert {path.split("/")[0].split("_")[0] for path in trained} <= {"block7a", "top", "hidden", "logits"}
 
 
 def test_a_damaged_model_file_is_named(tmp_path):
