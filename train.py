@@ -8,22 +8,25 @@ python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 
 import argparse
 import dataclasses
-import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from core.config import TrainConfig, plain_type
+from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError, TrainingStopped
 from core.runs.run import STOP_REQUEST, Run, find_run
+
+METAVARS = {str: "NAME", int: "N", float: "X"}
 
 
 def build_parser() -> argparse.ArgumentParser:
     """One option for each field of TrainConfig, in its groups, and those that name the run."""
     parser = argparse.ArgumentParser(
         description="Train a classifier of skin lesions and write it into a run folder. " + RESEARCH_NOTICE,
+        allow_abbrev=False,
         epilog="Data: --data-dir, else the variable DERMLENS_DATA, else Kaggle's copy of HAM10000.",
     )
     which = parser.add_argument_group("Run").add_mutually_exclusive_group()
@@ -43,14 +46,15 @@ def _add_option(group: Any, setting: dataclasses.Field, kind: type) -> None:
     bounds = setting.metadata
     text = bounds["reason"]
     if "low" in bounds:
-        text += f" {bounds['low']:g} to {bounds['high']:g}."
+        text += f" {bounds['low']:,} to {bounds['high']:,}."
     if setting.default is not None:
         text += f" Default: {setting.default}."
     options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "dest": setting.name}
     if kind is bool:
         options["action"] = argparse.BooleanOptionalAction
     else:
-        options |= {"type": kind, "choices": bounds.get("choices"), "metavar": None if "choices" in bounds else "VALUE"}
+        metavar = None if "choices" in bounds else METAVARS[kind]
+        options |= {"type": kind, "choices": bounds.get("choices"), "metavar": metavar}
     group.add_argument(f"--{setting.name.replace('_', '-')}", **options)
 
 
@@ -63,7 +67,9 @@ def open_run(options: argparse.Namespace) -> Run:
     settings = vars(options)
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
     if resume is None:
-        return Run.create(TrainConfig(**settings), folder and Path(folder))
+        config = TrainConfig(**settings)
+        check_named_folder(config)
+        return Run.create(config, folder and Path(folder))
     if settings:
         raise DermLensError(
             f"A run goes on with its own settings. Received: --resume together with "
@@ -82,7 +88,6 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run = open_run(options)
         _stop_on_signal(run)
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         from core.models.training import train  # TensorFlow takes seconds to load: --help should not
 
         print(f"Run {run.id} in {run.folder}", flush=True)

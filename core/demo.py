@@ -27,7 +27,7 @@ def main() -> int:
     folder = runs_root() / RUN
     begun = (folder / CONFIG).is_file()
     arguments = ("--resume", str(folder)) if begun else (*RECIPE, "--run-dir", str(folder))
-    print("No finished run yet: drawing the synthetic data set and training on it (about a minute).", flush=True)
+    print("No finished run yet: drawing the synthetic data set and training on it (one to two minutes).", flush=True)
     code = subprocess.run([sys.executable, PROJECT / "train.py", *arguments], check=False).returncode
     if code == 0 and served_run() is None:
         promote(Run(folder))

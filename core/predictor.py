@@ -18,7 +18,7 @@ import numpy as np
 
 from core.data.images import ImageSource, model_input, read_image
 from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE, Diagnosis
-from core.errors import DermLensError, RunError, RunNotFoundError
+from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
 from core.evaluation.calibration import calibrated
 from core.explain.overlay import overlay
 from core.runs.run import MODEL, Run, find_run, served_run
@@ -183,17 +183,17 @@ def served_predictor() -> Predictor:
         return _served[1]
 
 
-def _table(paths: Sequence[str], predictions: Sequence[Prediction]) -> str:
-    width = max(len("image"), *(len(path) for path in paths))
+def _table(answers: dict[str, Prediction]) -> str:
+    width = max(len("image"), *(len(path) for path in answers))
     lines = [f"{'image':<{width}}  {'diagnosis':<9}  " + "  ".join(f"{code:>6}" for code in CODES)]
-    for path, prediction in zip(paths, predictions, strict=True):
+    for path, prediction in answers.items():
         shares = "  ".join(f"{p:6.1%}" for p in prediction.probabilities)
         lines.append(f"{path:<{width}}  {prediction.code:<9}  {shares}")
     return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """The command line; returns the exit code: 1 when any of the images could not be read."""
     parser = argparse.ArgumentParser(prog="python -m core.predictor", description="Predict images with a finished run.")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG, PNG, BMP, TIFF or WebP files")
     parser.add_argument("--run", help="a run's id or folder; by default the one that is served")
@@ -201,19 +201,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         predictor = Predictor.load(options.run) if options.run else served_predictor()
-        predictions = predictor.predict_many(options.images)
     except DermLensError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    answers: dict[str, Prediction] = {}
+    for path in options.images:
+        try:
+            answers[path] = predictor.predict(path)
+        except ImageError as error:
+            print(f"error: {path}: {error}", file=sys.stderr)
     if options.json:
-        answers = [{"image": path, **p.to_dict()} for path, p in zip(options.images, predictions, strict=True)]
-        print(json.dumps(answers, indent=2))
-    else:
-        print(_table(options.images, predictions))
+        print(json.dumps([{"image": path, **answer.to_dict()} for path, answer in answers.items()], indent=2))
+    elif answers:
+        print(_table(answers))
         if predictor.synthetic:
             print(SYNTHETIC_NOTICE)
         print(RESEARCH_NOTICE)
-    return 0
+    return 0 if len(answers) == len(set(options.images)) else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """python -m dashboard [--host 127.0.0.1] [--dashboard-port 8501] [--clinic-port 7860]: both servers, one Ctrl-C."""
 
 import argparse
+import errno
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ from typing import IO
 from core.diagnoses import RESEARCH_NOTICE
 from core.errors import ServerError
 from core.places import PROJECT
+from core.runs.jobs import active_run
 
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8501
@@ -83,7 +85,11 @@ def require_free_port(host: str, port: int, option: str) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port just left is free
             probe.bind(address)
     except OSError as error:
-        reason = "which is in use" if error.errno == 98 else f"which cannot be used ({error.strerror or error})"
+        reason = (
+            "which is in use"
+            if error.errno == errno.EADDRINUSE
+            else f"which cannot be used ({error.strerror or error})"
+        )
         raise ServerError(
             f"A server needs a free port. Received: {host}:{port}, {reason}. "
             f"Name another one with {option}, or end the program that holds it."
@@ -189,6 +195,9 @@ def main(arguments: list[str] | None = None) -> int:
     finally:
         end(servers)
     print("Both servers have ended.", flush=True)
+    training = active_run()
+    if training is not None:
+        print(f"Run {training.id} goes on training, in process {training.status().pid}.", flush=True)
     return 0
 
 

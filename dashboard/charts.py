@@ -234,7 +234,8 @@ def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.
                 x=[epochs[best]], y=[history[f"val_{measure}"].iloc[best]], mode="markers", hoverinfo="skip",
                 marker={"symbol": "star", "size": 13, "color": colour, "line": {"width": 1, "color": "#FFFFFF"}},
             )  # fmt: skip
-    figure.update_xaxes(title="epoch", tickformat="d")
+    longest = max((len(history) for history in histories.values()), default=0)
+    figure.update_xaxes(title="epoch", tickformat="d", dtick=1 if longest < 10 else None)
     figure.update_yaxes(tickformat=".0%" if share else None)
     return figure
 

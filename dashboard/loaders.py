@@ -68,7 +68,7 @@ class RunCard:
     def label(self) -> str:
         """One line for a list: the figure first, so that runs can be compared."""
         figure = f"{self.balanced_accuracy:.1%}" if self.balanced_accuracy is not None else self.state
-        return f"{figure}{' ★' if self.served else ''} · {self.name} · {self.created:%d %b %H:%M}"
+        return f"{figure}{' ★' if self.served else ''} · {self.created:%d %b %H:%M} · {self.name}"
 
 
 # ---- runs --------------------------------------------------------------------------------------

@@ -66,3 +66,9 @@ def test_the_headline_has_the_interval_the_rival_and_the_notice(tiny_run):
     assert tiny_run.id in text
     assert "synthetic" in text
     assert "research and education" in text
+
+
+def test_a_typing_error_leaves_no_run_behind(runs_folder, tmp_path, capsys):
+    assert train.main(["--data-dir", str(tmp_path)]) == 1  # a folder, but no table in it
+    assert "HAM10000_metadata.csv" in capsys.readouterr().err
+    assert list(runs_folder.iterdir()) == []

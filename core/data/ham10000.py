@@ -36,6 +36,9 @@ Listing = list[tuple[str, list[str]]]
 """Folders and the names of their files; see `_walk`."""
 
 
+_SUFFIX = rf"(?i)({'|'.join(map(re.escape, SUFFIXES))})$"
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A table of images.
@@ -72,14 +75,29 @@ def find_dataset(config: TrainConfig) -> Path:
     """
     if config.dataset == "synthetic":
         return draw_dataset(Path(config.data_dir).expanduser().resolve() if config.data_dir else synthetic_folder())
+    return _named_folder(config) or _from_kaggle()
+
+
+def check_named_folder(config: TrainConfig) -> None:
+    """Look at the table of the folder that is named, if one is: a typing error is worth no run.
+
+    Raises:
+        DatasetError: there is no such folder, or no usable table in it.
+    """
+    folder = _named_folder(config) if config.dataset != "synthetic" else None
+    if folder is not None:
+        _index(folder, need_lesions=True)
+
+
+def _named_folder(config: TrainConfig) -> Path | None:
     named = config.data_dir or os.environ.get(ENVIRONMENT)
-    if named:
-        folder = Path(named).expanduser().resolve()
-        if not folder.is_dir():
-            origin = "--data-dir" if config.data_dir else ENVIRONMENT
-            raise DatasetError(f"{origin} must name a folder. Received: {named!r}, which is none. Correct it.")
-        return folder
-    return _from_kaggle()
+    if not named:
+        return None
+    folder = Path(named).expanduser().resolve()
+    if not folder.is_dir():
+        origin = "--data-dir" if config.data_dir else ENVIRONMENT
+        raise DatasetError(f"{origin} must name a folder. Received: {named!r}, which is none. Correct it.")
+    return folder
 
 
 def load_dataset(folder: Path, skip_damaged: bool = False, need_lesions: bool = True) -> Dataset:
@@ -100,11 +118,15 @@ def load_dataset(folder: Path, skip_damaged: bool = False, need_lesions: bool = 
         names = dataset.images.loc[dataset.images["path"].isin(rows["path"]), "image_id"]
         faults[f"damaged or unreadable image files ({problem})"] = names.tolist()
     if faults and not skip_damaged:
-        raise DatasetError(_report(folder, faults))
+        raise DatasetError(_report(folder, faults, need_lesions))
     sound = inspected.loc[inspected["problem"] == ""]
     images = dataset.images[dataset.images["path"].isin(sound["path"])].reset_index(drop=True)
     if images.empty:
-        found = _report(folder, faults) if faults else f"Received: {folder}, whose table has no rows. Fill it."
+        found = (
+            _report(folder, faults, need_lesions)
+            if faults
+            else f"Received: {folder}, whose table has no rows. Fill it."
+        )
         raise DatasetError(f"A data set holds at least one readable image. {found}")
     hashes = sound.set_index("path")["sha256"].reindex(images["path"])
     contents = dict(zip(images["image_id"], hashes, strict=True))
@@ -225,12 +247,14 @@ def _read_table(path: Path, need_lesions: bool) -> pd.DataFrame:
         wrong = f"without {', '.join(lacking)}" if lacking else "with one of them twice"
         raise DatasetError(
             f"{path.name} needs the columns {', '.join(required)}, each once. Received: {path}, {wrong} "
-            f"(it has {', '.join(table.columns[:12])}). Name its columns so."
+            f"(it has {', '.join(table.columns[:12])}). Name its columns so, and part them by commas."
         )
     # a line that ends early leaves its last columns without any value
     table = table.reindex(columns=[*REQUIRED, *OPTIONAL], fill_value="").fillna("")
     table = table.apply(lambda column: column.str.strip())
     table["dx"] = table["dx"].str.lower()
+    # who writes the file's name for its id means the same image
+    table["image_id"] = table["image_id"].str.replace(_SUFFIX, "", regex=True)
     table["age"] = pd.to_numeric(table["age"], errors="coerce")
     return table
 
@@ -256,8 +280,11 @@ def _find_table(folder: Path, listing: Listing) -> Path:
     )
 
 
-def _report(folder: Path, faults: dict[str, list[str]]) -> str:
-    lines = [f"Every row must name one readable image, its diagnosis and its lesion. Received: {folder} with"]
+def _report(folder: Path, faults: dict[str, list[str]], need_lesions: bool) -> str:
+    wanted = (
+        "one readable image, its diagnosis and its lesion" if need_lesions else "one readable image and its diagnosis"
+    )
+    lines = [f"Every row must name {wanted}. Received: {folder} with"]
     for what, names in faults.items():
         more = ", ..." if len(names) > EXAMPLES else ""
         lines.append(f"  {len(names)} {what}: {', '.join(names[:EXAMPLES])}{more}")

@@ -41,8 +41,8 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
         RunError: the run cannot answer, or cannot be written.
     """
     with run.writing():  # from the start: an hour later is too late to learn that nothing can be stored
-        predictor = Predictor.load(run)
         dataset = load_dataset(folder, skip_damaged, need_lesions=False)
+        predictor = Predictor.load(run)
         for problem, names in dataset.left_out.items():
             print(f"left out {len(names)} {problem}", file=sys.stderr)
         known = _known_images(run, dataset)

@@ -14,6 +14,7 @@ import filelock
 import psutil
 
 from core.config import TrainConfig
+from core.data.ham10000 import check_named_folder
 from core.errors import RunBusyError, RunError
 from core.places import PROJECT, runs_root
 from core.runs.run import ACTIVE, LOG, STOP_REQUEST, Run, list_runs
@@ -36,9 +37,11 @@ def start(config: TrainConfig) -> Run:
     """Create a run and train it in a process of its own.
 
     Raises:
+        DatasetError: the folder that is named is no data set.
         RunBusyError: a training is under way.
         RunError: the folder of runs cannot be written, or no process can be started.
     """
+    check_named_folder(config)
     with _one_start_at_a_time():
         run = Run.create(config)
         _spawn(run)

@@ -51,7 +51,7 @@ class Progress:
     def phase(self, name: str, message: str) -> None:
         """Begin a phase."""
         self._phase_started = time.monotonic()
-        self._write(phase=name, message=message, images_per_second=None, seconds_left=None)
+        self._write(phase=name, message=message, share=None, images_per_second=None, seconds_left=None)
         print(f"[{name}] {message}", flush=True)
 
     def step(self, done: int, total: int, already: int = 0) -> None:
@@ -72,7 +72,7 @@ class Progress:
         speed = (done - already) / seconds if seconds > 0 else 0.0
         left = (total - done) / speed if speed > 0 else None
         message = f"{done:,} of {total:,} images, {speed:,.0f} images/s, {_clock(left)} left"
-        self._write(message=message, images_per_second=speed, seconds_left=left)
+        self._write(message=message, share=done / total, images_per_second=speed, seconds_left=left)
         if time.monotonic() - self._last_line >= PRINTING or done == total:
             self._last_line = time.monotonic()
             print(f"[{self.status.phase}] {message}", flush=True)

@@ -20,6 +20,7 @@ class Status:
             and nobody had asked it to stop.
         phase: "waiting", "data", "trunk", "training", "evaluation" or "done".
         epoch, epochs: whole epochs done, and at most to do.
+        share: of the present phase that is done, 0 to 1, or None.
         images_per_second: speed of the present phase, or None.
         seconds_left: estimate to the end of the present phase, or None.
         message: one line for people.
@@ -32,6 +33,7 @@ class Status:
     phase: str = "waiting"
     epoch: int = 0
     epochs: int = 0
+    share: float | None = None
     images_per_second: float | None = None
     seconds_left: float | None = None
     message: str = ""

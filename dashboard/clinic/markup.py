@@ -84,7 +84,7 @@ def failed() -> str:
 def problem(title: str, message: str, advice: str = "") -> str:
     """A sentence on what is wrong, in the answer's place."""
     more = f" {escape(advice)}" if advice else ""
-    return _placeholder("dl-problem", title, escape(message) + more, 'role="alert"')
+    return _headline("dl-problem", title, escape(message) + more, 'role="alert"')
 
 
 def no_model() -> str:
@@ -167,9 +167,11 @@ def _list(bars: str, hint: str = "") -> str:
 
 
 def _placeholder(kind: str, title: str, body: str, attributes: str = "") -> str:
-    """A headline of another kind over seven empty bars, so that nothing moves when the answer comes."""
+    """A headline over seven empty bars, so that nothing moves when the answer comes."""
     bars = "".join(_bar(diagnosis, None, False) for diagnosis in DIAGNOSES)
-    return (
-        f'<div class="dl-headline {kind}" {attributes}><p class="dl-title">{escape(title)}</p><p>{body}</p></div>'
-        f'{_list(bars)}<p class="dl-fine">{escape(text("calibrated"))}</p>'
-    )
+    return f'{_headline(kind, title, body, attributes)}{_list(bars)}<p class="dl-fine">{escape(text("calibrated"))}</p>'
+
+
+def _headline(kind: str, title: str, body: str, attributes: str = "") -> str:
+    """What stands at the answer's top when there is no answer; `body` is HTML."""
+    return f'<div class="dl-headline {kind}" {attributes}><p class="dl-title">{escape(title)}</p><p>{body}</p></div>'

@@ -11,6 +11,7 @@ from core.runs.run import Run
 from dashboard import charts, loaders, selection, widgets
 from dashboard.widgets import PARTS, Tile, interval, percent
 
+EXTERNAL = "external: "  # before the name of a data set from elsewhere
 COUNTS, RATES = "Numbers of images", "Shares of each true diagnosis"
 
 
@@ -18,7 +19,7 @@ def body(run: Run) -> None:
     """Choose a part of the split or an external data set; read its figures."""
     loaders.manifest(run)
     figures = {part: loaders.metrics(run)[part] for part in PARTS if loaders.metrics(run).get(part)}
-    external = {f"external: {name}": content.get("metrics", {}) for name, content in run.evaluations().items()}
+    external = {f"{EXTERNAL}{name}": content.get("metrics", {}) for name, content in run.evaluations().items()}
     if not figures and not external:
         widgets.not_yet(run, "figures")
         return
@@ -27,20 +28,28 @@ def body(run: Run) -> None:
         "Images", list(choices), format_func=lambda name: PARTS.get(name, name), default=next(iter(choices)),
         required=True, key=f"evaluation_part_{run.id}", persist_state="session",
     )  # fmt: skip
-    explain_part(part)
+    explain_part(part, run)
     headline(choices[part])
     matrix(choices[part], part if part in figures else None)
     per_class(choices[part].get("per_class", {}))
 
 
-def explain_part(part: str) -> None:
+def explain_part(part: str, run: Run) -> None:
     """What the chosen images were used for."""
+    data = run.evaluations().get(part.removeprefix(EXTERNAL), {}).get("data", {})
+    if data.get("known_to_the_run"):
+        st.warning(
+            f"{data['known_to_the_run']:,} of these {data.get('images', 0):,} images are of lesions that the run "
+            "learned from: the figures are too good.",
+            icon=":material/warning:",
+        )
+        return
     st.caption(
         {
             "test": "Never used in training, and looked at once: these are the figures to quote.",
             "validation": "Used to stop the training early, so that these figures are a little too good.",
             "calibration": "Used to calibrate the confidences, not to learn.",
-        }.get(part, "Images from elsewhere, which the run never learned from.")
+        }.get(part, f"Images from elsewhere, which the run never learned from: {data.get('folder', 'unknown folder')}.")
     )
 
 

@@ -20,6 +20,11 @@ PHASES = {
     "evaluation": "Evaluating",
     "done": "Done",
 }
+ENDED = {
+    "failed": "This run **failed**.",
+    "stopped": "This run was **stopped**.",
+    "lost": "This run is **lost**: its process ended without a word, killed perhaps, or the computer restarted.",
+}
 
 
 # ---- progress ----------------------------------------------------------------------------------
@@ -38,7 +43,10 @@ def under_way(run: Run) -> None:
     """How far the training is, and the button that stops it."""
     status = run.status()
     if status.state not in ACTIVE:
-        st.rerun()  # it ended: the whole page, sidebar included, has news
+        st.session_state[widgets.PICK_KEY] = run.id  # whatever it came to, the page shows it
+    if status.state not in ACTIVE or status.state != st.session_state.get("retrain_state"):
+        st.session_state["retrain_state"] = status.state
+        st.rerun()  # the whole page, sidebar included, has news
     words, share = stage(status)
     st.progress(share, text=f"**{words}**")
     speed = f"{status.images_per_second:,.0f} images/s" if status.images_per_second else "–"
@@ -55,12 +63,12 @@ def under_way(run: Run) -> None:
 
 
 def stage(status: Status) -> tuple[str, float]:
-    """What is being done, in words, and how much of the training is done, 0 to 1."""
+    """What is being done, in words, and how much of this phase is done, 0 to 1."""
     if status.phase == "training" and status.epochs:
         epoch = min(status.epoch + 1, status.epochs)
         return f"Training: epoch {epoch} of at most {status.epochs}", min(1.0, status.epoch / status.epochs)
     words = status.message or PHASES.get(status.phase, status.phase)
-    return words, 1.0 if status.phase in ("evaluation", "done") else 0.0
+    return words, status.share or 0.0
 
 
 def details(run: Run) -> None:
@@ -87,7 +95,8 @@ def ended(run: Run) -> None:
     if status.error:
         st.error(status.error, icon=":material/error:")
     if status.state in jobs.RESUMABLE:
-        st.markdown(f"This run is **{status.state}** after {status.epoch} whole epochs; it can go on from there.")
+        epochs = f"{status.epoch} whole epoch{'' if status.epoch == 1 else 's'}"
+        st.markdown(f"{ENDED[status.state]} It has {epochs}, and can go on from there with its own settings.")
         if st.button("Go on with it", icon=":material/play_arrow:", key="retrain_resume"):
             attempt(lambda: jobs.resume(run))
         with st.expander("Its log and curves", on_change="rerun") as log:
@@ -152,10 +161,7 @@ def body(run: Run | None = None) -> None:
         ended(run)
     st.subheader("A new training")
     values = widgets.settings_form(settings_of(run), f"retrain_{run.id if run else 'first'}")
-    busy = active is not None
-    why = "One training runs at a time." if busy else None
-    icon = ":material/play_arrow:"
-    if st.button("Start the training", "retrain_start", why, type="primary", icon=icon, disabled=busy):
+    if st.button("Start the training", "retrain_start", type="primary", icon=":material/play_arrow:"):
         launch(values)
 
 

@@ -138,13 +138,13 @@ def test_the_command_line_prints_a_table_or_json(served_run, predictor, paths, c
         np.testing.assert_allclose(list(answer["probabilities"].values()), expected, atol=1e-5)
 
 
-def test_the_command_line_says_what_is_wrong(served_run, tmp_path, capsys):
+def test_a_damaged_file_is_named_and_the_others_are_answered(served_run, paths, tmp_path, capsys):
     damaged = tmp_path / "scan.jpg"
     damaged.write_bytes(b"\xff\xd8\xff nothing more")
-    assert module.main([str(damaged)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert "scan.jpg" in error
+    assert module.main([str(damaged), paths[0], "--json"]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"error: {damaged}: ")
+    assert [answer["image"] for answer in json.loads(printed.out)] == [paths[0]]
 
 
 def test_python_m_core_predictor_runs(served_run, paths):

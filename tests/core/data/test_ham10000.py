@@ -440,3 +440,14 @@ def test_the_real_folders_are_indexed(real_data, name, images, lesions, mel):
 def test_real_images_are_opened_and_checked(real_data):
     dataset = load_dataset(real_data / "ham10000-originals")
     assert len(dataset.contents) == 25 and len(set(dataset.contents.values())) == 25
+
+
+def test_an_image_id_with_the_files_ending_is_its_image(tiny_data, tmp_path):
+    import shutil
+
+    folder = shutil.copytree(tiny_data, tmp_path / "set")
+    table = pd.read_csv(folder / "HAM10000_metadata.csv", dtype=str, keep_default_na=False)
+    table.assign(image_id=table["image_id"] + ".JPG").to_csv(folder / "HAM10000_metadata.csv", index=False)
+    found = ham10000.index_dataset(folder)
+    assert found.left_out == {}
+    assert set(found.images["image_id"]) == set(table["image_id"])
