@@ -319,7 +319,7 @@ def sensitivity_bars(per_class: dict[str, dict[str, Any]]) -> go.Figure:
 
 
 def _with_n(value: float, n: int) -> str:
-    return f"{value:.0%} of {n:,}" + (", few cases" if n < FEW else "")
+    return f"{value:.0%} of {n:,}" + ("<br>few cases" if n < FEW else "")
 
 
 # ---- one image ---------------------------------------------------------------------------------

@@ -149,7 +149,7 @@ def test_sensitivity_bars_hatch_diagnoses_with_few_cases_and_leave_out_those_wit
     bars = charts.sensitivity_bars(per_class).data[0]
     assert [data[0] for data in bars.customdata] == ["df", "mel"]
     assert list(bars.marker.pattern.shape) == ["/", ""]
-    assert list(bars.text) == ["25% of 4, few cases", "50% of 100"]
+    assert list(bars.text) == ["25% of 4<br>few cases", "50% of 100"]
 
 
 def test_probability_bars_keep_the_order_and_mark_the_truth() -> None:
