@@ -15,7 +15,7 @@ from core.data.splits import PARTS
 from core.diagnoses import BY_CODE, CODES
 
 INK = "#14958C"
-TRAIN_INK, VALIDATION_INK = "#8A98A3", INK
+TRAIN_INK = "#8A98A3"
 PART_COLOURS = dict(zip(PARTS, ("#0F857E", "#D9822B", "#5B6CC4", "#B5446E"), strict=True))
 RUN_COLOURS = (INK, "#D9822B", "#5B6CC4", "#B5446E", "#3F9B5B", "#7A8B99")
 CLEAR = "rgba(0,0,0,0)"

@@ -22,7 +22,8 @@ from core.diagnoses import BY_CODE, CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.evaluation.metrics import evaluate
 from core.predictor import BATCH, Predictor
-from core.runs.run import EVALUATIONS, METRICS, PREDICTIONS, Run, find_run, prediction_table, without_nan
+from core.runs.files import without_nan
+from core.runs.run import EVALUATIONS, METRICS, PREDICTIONS, Run, find_run, prediction_table
 
 
 def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from core.config import TrainConfig
 from core.data.loading import Take, in_batches, read_ahead
 from core.errors import RunError
 from core.evaluation.metrics import epoch_figures
+from core.runs.files import write_bytes
 from core.runs.progress import Progress
-from core.runs.run import CHECKPOINT, HISTORY, HISTORY_COLUMNS, Run, write_bytes
+from core.runs.run import CHECKPOINT, HISTORY, HISTORY_COLUMNS, Run
 
 EVALUATION_BATCH = 256
 

@@ -5,10 +5,9 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
 
 import keras
 import numpy as np
@@ -17,7 +16,7 @@ import tensorflow as tf
 
 from core.config import TrainConfig
 from core.data.ham10000 import Dataset, find_dataset, load_dataset
-from core.data.loading import PixelSource
+from core.data.loading import PixelSource, Take
 from core.data.splits import (
     HELD_OUT,
     PARTS,
@@ -134,6 +133,7 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
     return splits
 
 
+@dataclass(frozen=True)
 class _Inputs:
     """What the trained part reads: trunk outputs from disk, or pixels as they come.
 
@@ -143,8 +143,9 @@ class _Inputs:
         train_views: how many views there are of each; None for a fresh one each epoch.
     """
 
-    def __init__(self, plain: Any, train: Any, train_views: int | None) -> None:
-        self.plain, self.train, self.train_views = plain, train, train_views
+    plain: Take
+    train: Take
+    train_views: int | None
 
 
 def _inputs(

@@ -19,8 +19,6 @@ from core.errors import ConfigError, RunBusyError, RunError, RunNotFoundError, R
 from core.places import runs_root
 from core.runs import files
 from core.runs.files import read_csv, read_json, write_csv, write_json
-from core.runs.files import without_nan as without_nan
-from core.runs.files import write_bytes as write_bytes
 from core.runs.status import ACTIVE, STATES, Status, own_process
 
 SCHEMA_VERSION = 1

@@ -19,7 +19,8 @@ def body(run: Run) -> None:
     """Choose a part of the split or an external data set; read its figures."""
     loaders.manifest(run)
     figures = {part: loaders.metrics(run)[part] for part in PARTS if loaders.metrics(run).get(part)}
-    external = {f"{EXTERNAL}{name}": content.get("metrics", {}) for name, content in run.evaluations().items()}
+    evaluations = {f"{EXTERNAL}{name}": content for name, content in run.evaluations().items()}
+    external = {name: content.get("metrics", {}) for name, content in evaluations.items()}
     if not figures and not external:
         widgets.not_yet(run, "figures")
         return
@@ -28,15 +29,14 @@ def body(run: Run) -> None:
         "Images", list(choices), format_func=lambda name: PARTS.get(name, name), default=next(iter(choices)),
         required=True, key=f"evaluation_part_{run.id}", persist_state="session",
     )  # fmt: skip
-    explain_part(part, run)
+    explain_part(part, evaluations.get(part, {}).get("data", {}))
     headline(choices[part])
     matrix(choices[part], part if part in figures else None)
     per_class(choices[part].get("per_class", {}))
 
 
-def explain_part(part: str, run: Run) -> None:
-    """What the chosen images were used for."""
-    data = run.evaluations().get(part.removeprefix(EXTERNAL), {}).get("data", {})
+def explain_part(part: str, data: dict[str, Any]) -> None:
+    """What the chosen images were used for; `data` describes those from elsewhere."""
     if data.get("known_to_the_run"):
         st.warning(
             f"{data['known_to_the_run']:,} of these {data.get('images', 0):,} images are of lesions that the run "

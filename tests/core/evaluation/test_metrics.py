@@ -9,7 +9,7 @@ from sklearn import metrics as sk
 
 from core.diagnoses import CODES
 from core.evaluation.metrics import balanced_accuracy, epoch_figures, evaluate
-from core.runs.run import without_nan
+from core.runs.files import without_nan
 
 NEVUS = CODES.index("nv")
 
