@@ -17,7 +17,8 @@ from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError, TrainingStopped
-from core.runs.run import STOP_REQUEST, Run, find_run
+from core.runs.all_runs import find_run
+from core.runs.run import STOP_REQUEST, Run
 
 METAVARS = {str: "NAME", int: "N", float: "X"}
 
@@ -92,14 +93,26 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"Run {run.id} in {run.folder}", flush=True)
         train(run)
+        print(headline(run), flush=True)
+        examine_afterwards(run)
     except TrainingStopped as stop:
         print(stop, flush=True)
         return 130
     except DermLensError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         return 1
-    print(headline(run), flush=True)
     return 0
+
+
+def examine_afterwards(run: Run) -> None:
+    """Examine the finished run: it can be used meanwhile, and whatever happens here leaves it finished."""
+    from core.evaluation.examination import examine
+
+    print("The run is finished and can be used. It is examined now: images, labels, heatmaps.", flush=True)
+    try:
+        examine(run)
+    except DermLensError as error:
+        print(f"warning: not examined to the end: {error}", file=sys.stderr, flush=True)
 
 
 def _stop_on_signal(run: Run) -> None:

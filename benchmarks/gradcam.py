@@ -21,8 +21,11 @@ import tensorflow as tf
 from tf_keras_vis.gradcam import Gradcam
 from tf_keras_vis.utils.scores import CategoricalScore
 
-from core.models.classifier import load_model, logits_and_heatmaps
-from core.runs.run import MODEL, find_run, served_run
+from core.backbones import BACKBONES
+from core.models.classifier import answering_pass, load_model
+from core.models.features import feature_layers
+from core.runs.all_runs import find_run, served_run
+from core.runs.run import MODEL
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -43,7 +46,7 @@ def main() -> None:
     model = load_model(run.folder / MODEL)
     pixels = np.random.default_rng(0).integers(0, 256, (1, *model.input.shape[1:]), dtype=np.uint8)
 
-    answer = logits_and_heatmaps(model, layer)
+    answer = answering_pass(model, layer, feature_layers(BACKBONES[run.manifest()["backbone"]]))
     forward = tf.function(
         lambda images: model(tf.cast(images, tf.float32), training=False),
         input_signature=[tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)],

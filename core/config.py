@@ -99,6 +99,22 @@ class TrainConfig:
         True, "Weigh each image by how rare its diagnosis is, so that nevi do not drown the rest.", "Optimisation"
     )
 
+    set_level: float = _setting(
+        0.9, "Share of the images of each diagnosis whose prediction set holds the truth.", "Trust", low=0.5, high=0.99
+    )
+    target_sensitivity: float = _setting(
+        0.9, "Sensitivity that the thresholds for melanoma and for malignant lesions are chosen for.", "Trust",
+        low=0.5, high=0.99,
+    )  # fmt: skip
+    false_refusals: float = _setting(
+        0.05, "Share of the calibration images that may be refused as no dermatoscopic image.", "Trust",
+        low=0.005, high=0.3,
+    )  # fmt: skip
+    measured_heatmaps: int = _setting(
+        200, "Test images on which heatmaps are measured after training, the slowest part of it; 0 leaves it out.",
+        "Trust", low=0, high=10000,
+    )  # fmt: skip
+
     cache_gb: float = _setting(
         20.0, "Disk for trunk outputs, in GB; the oldest go first.", "Machine", low=0.1, high=10000.0
     )

@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 from core.places import PROJECT, runs_root
-from core.runs.run import CONFIG, Run, list_runs, promote, served_run
+from core.runs.all_runs import list_runs, promote, served_run
+from core.runs.run import CONFIG, Run
 
 RUN = "demo"
-RECIPE = ("--dataset", "synthetic", "--backbone", "efficientnet_lite0", "--views", "2")
+RECIPE = ("--dataset", "synthetic", "--backbone", "efficientnet_lite0", "--views", "2", "--measured-heatmaps", "24")
 
 
 def main() -> int:

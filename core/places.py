@@ -19,3 +19,8 @@ def cache_root() -> Path:
 def synthetic_folder() -> Path:
     """The folder of the synthetic data set: `DERMLENS_SYNTHETIC`, or `data/synthetic/`."""
     return Path(os.environ.get("DERMLENS_SYNTHETIC") or PROJECT / "data" / "synthetic")
+
+
+def decisions_root() -> Path:
+    """The folder of what people decided about images of a data set: `DERMLENS_DECISIONS`, or `data/decisions/`."""
+    return Path(os.environ.get("DERMLENS_DECISIONS") or PROJECT / "data" / "decisions")

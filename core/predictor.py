@@ -11,72 +11,28 @@ import json
 import sys
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.backbones import BACKBONES
 from core.data.images import ImageSource, model_input, read_image
-from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE, Diagnosis
+from core.data.quality import SEVERE, assess_quality
+from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
-from core.evaluation.calibration import calibrated
-from core.explain.overlay import overlay
-from core.runs.run import MODEL, Run, find_run, served_run
+from core.evaluation.conformal import FEWEST, prediction_sets
+from core.evaluation.operating import score
+from core.evaluation.outliers import Outliers
+from core.evaluation.trust import Trust
+from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
+from core.runs.all_runs import find_run, served_run
+from core.runs.run import CALIBRATION, MODEL, OUTLIERS, Run
+
+if TYPE_CHECKING:
+    from core.models.explaining import Explainer
 
 BATCH = 32
-
-
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What one run says of one image.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB, the whole original.
-        logits: (7,) float32, in the order of `CODES`.
-        probabilities: (7,) float64, calibrated, sum 1.
-        heatmaps: (7, h, w) float32, at least 0: Grad-CAM of each diagnosis on the centre square, not scaled.
-        heatmap_scale: the value that is shown in full colour, the same for all images of a run.
-        run_id: the run that answered.
-        synthetic: whether that run learned from drawn images only.
-    """
-
-    image: np.ndarray
-    logits: np.ndarray
-    probabilities: np.ndarray
-    heatmaps: np.ndarray
-    heatmap_scale: float
-    run_id: str
-    synthetic: bool
-
-    @property
-    def code(self) -> str:
-        """The most probable diagnosis."""
-        return CODES[int(np.argmax(self.probabilities))]
-
-    def ranked(self) -> list[tuple[Diagnosis, float]]:
-        """The seven diagnoses with their probabilities, the most probable first."""
-        order = np.argsort(-self.probabilities, kind="stable")
-        return [(DIAGNOSES[index], float(self.probabilities[index])) for index in order]
-
-    def overlay(self, code: str | None = None, opacity: float = 0.5) -> np.ndarray:
-        """The heatmap of a diagnosis (by default the most probable) over the whole original.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-        """
-        heatmap = self.heatmaps[CODES.index(code or self.code)]
-        return overlay(self.image, heatmap, self.heatmap_scale, opacity)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What an export holds: figures, provenance and the notice; no pixels."""
-        return {
-            "diagnosis": self.code,
-            "probabilities": {code: float(p) for code, p in zip(CODES, self.probabilities, strict=True)},
-            "logits": {code: float(x) for code, x in zip(CODES, self.logits, strict=True)},
-            "run": self.run_id,
-            "synthetic": self.synthetic,
-            "notice": f"{SYNTHETIC_NOTICE} {RESEARCH_NOTICE}" if self.synthetic else RESEARCH_NOTICE,
-        }
 
 
 class Predictor:
@@ -86,7 +42,8 @@ class Predictor:
     """
 
     def __init__(self, run: Run) -> None:
-        from core.models.classifier import load_model, logits_and_heatmaps
+        from core.models.classifier import answering_pass, load_model
+        from core.models.features import feature_layers
 
         if not run.usable:
             raise RunError(f"Only a finished run can answer. Received: run {run.id!r}, {run.status().state}.")
@@ -99,7 +56,10 @@ class Predictor:
             ) from error
         self.run = run
         self.synthetic = run.synthetic
-        self._pass = logits_and_heatmaps(load_model(run.folder / MODEL), self._gradcam_layer)
+        self.outliers = Outliers.load(run.folder / OUTLIERS) if (run.folder / OUTLIERS).is_file() else None
+        self._measured = run.metrics().get("test", {}).get("operating_points", {})
+        self._model = load_model(run.folder / MODEL)
+        self._pass = answering_pass(self._model, self._gradcam_layer, feature_layers(self._backbone))
 
     def _read(self, manifest: dict[str, Any], calibration: dict[str, Any]) -> None:
         if tuple(manifest["classes"]) != CODES:
@@ -108,9 +68,10 @@ class Predictor:
                 f"Received: {manifest['classes']}. Train the run again."
             )
         self.size = int(manifest["image_size"])
-        self.temperature = float(calibration["temperature"])
+        self.trust = Trust.from_dict(calibration)
         self.heatmap_scale = float(calibration["heatmap_scale"])
         self._gradcam_layer = str(manifest["gradcam_layer"])
+        self._backbone = BACKBONES[manifest["backbone"]]
 
     @classmethod
     def load(cls, run: Run | str) -> "Predictor":
@@ -121,6 +82,13 @@ class Predictor:
             RunError: it is not finished, or its files do not fit.
         """
         return cls(run if isinstance(run, Run) else find_run(run))
+
+    @cached_property
+    def explainer(self) -> "Explainer":
+        """Heatmaps of every kind and depth of this run's network; made when it is first asked for."""
+        from core.models.explaining import Explainer
+
+        return Explainer(self._model, self._gradcam_layer)
 
     def predict(self, image: ImageSource) -> Prediction:
         """What the run says of one image.
@@ -143,20 +111,60 @@ class Predictor:
 
     def _predict_batch(self, originals: Sequence[np.ndarray]) -> list[Prediction]:
         pixels = np.stack([model_input(original, self.size) for original in originals])
-        logits, maps = (np.asarray(output) for output in self._pass(pixels))
-        probabilities = calibrated(logits, self.temperature)
+        logits, maps, features = (np.asarray(output) for output in self._pass(pixels))
+        probabilities = self.trust.calibration.probabilities(logits)
+        strangeness = self.outliers.score(features) if self.outliers else np.full(len(originals), np.nan)
         return [
-            Prediction(
-                image=original,
-                logits=logits[index],
-                probabilities=probabilities[index],
-                heatmaps=maps[index],
-                heatmap_scale=self.heatmap_scale,
-                run_id=self.run.id,
-                synthetic=self.synthetic,
-            )
-            for index, original in enumerate(originals)
+            self._prediction(*parts) for parts in zip(originals, logits, probabilities, maps, strangeness, strict=True)
         ]
+
+    def _prediction(
+        self,
+        original: np.ndarray,
+        logits: np.ndarray,
+        probabilities: np.ndarray,
+        maps: np.ndarray,
+        strangeness: float,
+    ) -> Prediction:
+        quality = assess_quality(original)
+        strange = self.trust.strangest is not None and strangeness > self.trust.strangest
+        return Prediction(
+            image=original,
+            logits=logits,
+            probabilities=probabilities,
+            heatmaps=maps,
+            heatmap_scale=self.heatmap_scale,
+            quality=quality,
+            strangeness=float(strangeness),
+            refusals=(*((STRANGE,) if strange else ()), *(code for code in quality.problems if code in SEVERE)),
+            prediction_set=self._prediction_set(probabilities),
+            points=tuple(self._point(name, point, probabilities) for name, point in (self.trust.points or {}).items()),
+            run_id=self.run.id,
+            synthetic=self.synthetic,
+        )
+
+    def _prediction_set(self, probabilities: np.ndarray) -> PredictionSet | None:
+        scores, level = self.trust.scores, self.trust.level
+        if scores is None or level is None:
+            return None
+        members = prediction_sets(probabilities[None], scores, level)[0]
+        return PredictionSet(
+            tuple(code for code, member in zip(CODES, members, strict=True) if member),
+            level,
+            tuple(code for code in CODES if len(scores.get(code, ())) < FEWEST),
+        )
+
+    def _point(self, name: str, point: dict[str, Any], probabilities: np.ndarray) -> OperatingPoint:
+        measured = self._measured.get(name, {})
+        return OperatingPoint(
+            name,
+            tuple(point["positives"]),
+            float(score(probabilities[None], tuple(point["positives"]))[0]),
+            point["threshold"],
+            point["target_sensitivity"],
+            (measured.get("sensitivity") or {}).get("value"),
+            (measured.get("specificity") or {}).get("value"),
+        )
 
 
 _served: tuple[tuple[str, int], Predictor] | None = None
@@ -176,19 +184,23 @@ def served_predictor() -> Predictor:
         raise RunNotFoundError(
             "A run must be served before anything can be predicted. Received: none. Train one first."
         )
-    key = (str(run.folder), (run.folder / MODEL).stat().st_mtime_ns if (run.folder / MODEL).exists() else 0)
+    changed = [path.stat().st_mtime_ns for path in (run.folder / MODEL, run.folder / CALIBRATION) if path.exists()]
+    key = (str(run.folder), max(changed, default=0))
     with _loading:  # two first visitors load the model once
         if _served is None or _served[0] != key:
             _served = (key, Predictor(run))
         return _served[1]
 
 
-def _table(answers: dict[str, Prediction]) -> str:
+def _table(answers: dict[str, Prediction], insist: bool) -> str:
     width = max(len("image"), *(len(path) for path in answers))
     lines = [f"{'image':<{width}}  {'diagnosis':<9}  " + "  ".join(f"{code:>6}" for code in CODES)]
     for path, prediction in answers.items():
-        shares = "  ".join(f"{p:6.1%}" for p in prediction.probabilities)
-        lines.append(f"{path:<{width}}  {prediction.code:<9}  {shares}")
+        if prediction.refused and not insist:
+            lines.append(f"{path:<{width}}  {'refused':<9}  {' '.join(REASONS[code] for code in prediction.refusals)}")
+        else:
+            shares = "  ".join(f"{p:6.1%}" for p in prediction.probabilities)
+            lines.append(f"{path:<{width}}  {prediction.code:<9}  {shares}")
     return "\n".join(lines)
 
 
@@ -198,6 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG, PNG, BMP, TIFF or WebP files")
     parser.add_argument("--run", help="a run's id or folder; by default the one that is served")
     parser.add_argument("--json", action="store_true", help="print JSON: one object for each image")
+    parser.add_argument("--show-anyway", action="store_true", help="give the figures of refused images too")
     options = parser.parse_args(arguments)
     try:
         predictor = Predictor.load(options.run) if options.run else served_predictor()
@@ -211,9 +224,10 @@ def main(arguments: list[str] | None = None) -> int:
         except ImageError as error:
             print(f"error: {path}: {error}", file=sys.stderr)
     if options.json:
-        print(json.dumps([{"image": path, **answer.to_dict()} for path, answer in answers.items()], indent=2))
+        rows = [{"image": path, **answer.to_dict(options.show_anyway)} for path, answer in answers.items()]
+        print(json.dumps(rows, indent=2))
     elif answers:
-        print(_table(answers))
+        print(_table(answers, options.show_anyway))
         if predictor.synthetic:
             print(SYNTHETIC_NOTICE)
         print(RESEARCH_NOTICE)

@@ -22,10 +22,15 @@ from streamlit.runtime.scriptrunner import script_runner
 
 from core.config import TrainConfig
 from core.data.ham10000 import Dataset, index_dataset
-from core.data.images import at_most, read_image
+from core.data.images import at_most, model_input, read_image
+from core.data.masks import find_masks, whole_mask
+from core.diagnoses import CODES
 from core.errors import DermLensError
+from core.explain.faithfulness import Curves, centred_gaussian, random_map
 from core.runs import run as contract
-from core.runs.run import Run, list_runs, served_run
+from core.runs.all_runs import list_runs, served_run
+from core.runs.files import read_csv, read_json
+from core.runs.run import Run
 
 # After every page Streamlit calls keras.backend.clear_session(): it takes 0.35 s, and it takes away the state of a
 # model that the background thread is loading at that moment. This project's models need no clearing.
@@ -45,6 +50,9 @@ _FILES = {
     "history": contract.HISTORY,
     "splits": contract.SPLITS,
     "predictions": contract.PREDICTIONS,
+    "calibration": contract.CALIBRATION,
+    "subgroups": contract.SUBGROUPS,
+    "heatmaps": contract.HEATMAPS,
 }
 
 
@@ -133,6 +141,48 @@ def predictions(run: Run) -> pd.DataFrame:
     return _read(run, "predictions")
 
 
+def calibration(run: Run) -> dict[str, Any]:
+    """See `Run.calibration`."""
+    return _read(run, "calibration")
+
+
+def subgroups(run: Run) -> dict[str, Any]:
+    """See `Run.subgroups`."""
+    return _read(run, "subgroups")
+
+
+def external_predictions(run: Run, name: str) -> pd.DataFrame:
+    """The answers of an external evaluation, as `Run.predictions`; empty without them."""
+    path = run.folder / contract.EVALUATIONS / name / contract.PREDICTIONS
+    return _external_table(str(path), _stamp(path))
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _external_table(path: str, stamp: int) -> pd.DataFrame:
+    return read_csv(Path(path), ("image_id", "split", "dx", "predicted"), contract.TEXT)
+
+
+def external_subgroups(run: Run, name: str) -> dict[str, Any]:
+    """The subgroups of an external evaluation, as `Run.subgroups`; empty without them."""
+    return read_json(run.folder / contract.EVALUATIONS / name / contract.SUBGROUPS)
+
+
+def dataset_in(folder: str | None) -> Dataset | None:
+    """The data set of an external evaluation; None when its folder is not there any more.
+
+    Raises:
+        DatasetError: the folder is there, but is no data set.
+    """
+    if not folder or not Path(folder).is_dir():
+        return None
+    return _dataset(folder, max(_stamp(path) for path in (Path(folder), *Path(folder).glob("*.csv"))))
+
+
+def measured_heatmaps(run: Run) -> dict[str, Any]:
+    """See `Run.heatmaps`."""
+    return _read(run, "heatmaps")
+
+
 def _read(run: Run, what: str) -> Any:
     return _read_cached(str(run.folder), what, _stamp(run.folder / _FILES[what]))
 
@@ -159,11 +209,7 @@ def dataset_of(run: Run) -> Dataset | None:
     Raises:
         DatasetError: the folder is there, but is no data set.
     """
-    named = manifest(run).get("data", {}).get("folder")
-    if not named or not Path(named).is_dir():
-        return None
-    folder = Path(named)
-    return _dataset(named, max(_stamp(path) for path in (folder, *folder.glob("*.csv"))))
+    return dataset_in(manifest(run).get("data", {}).get("folder"))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Listing the images…")
@@ -205,7 +251,7 @@ def predictor(run: Run) -> "Predictor":
     Raises:
         RunError: the run is not finished, or its model cannot be read.
     """
-    return _predictor(str(run.folder), _stamp(run.folder / contract.MODEL))
+    return _predictor(str(run.folder), _model_stamp(run))
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -219,11 +265,16 @@ def _predictor(folder: str, stamp: int) -> "Predictor":
     return ready
 
 
+def _model_stamp(run: Run) -> int:
+    """When the run's answers last changed: another model, or probabilities fitted again."""
+    return max(_stamp(run.folder / contract.MODEL), _stamp(run.folder / contract.CALIBRATION))
+
+
 def warm_up(run: Run) -> None:
     """List the run's images and load its model in the background: no page need wait for TensorFlow."""
     model = run.folder / contract.MODEL
     if model.is_file():
-        _warm_up(str(run.folder), _stamp(model))
+        _warm_up(str(run.folder), _model_stamp(run))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -251,7 +302,7 @@ def answer(run: Run, source: str | bytes) -> "Prediction":
         RunError: the run cannot answer.
     """
     stamp = 0 if isinstance(source, bytes) else _stamp(Path(source))
-    return _answer(str(run.folder), _stamp(run.folder / contract.MODEL), source, stamp)
+    return _answer(str(run.folder), _model_stamp(run), source, stamp)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -268,7 +319,7 @@ def overlays(run: Run, asked: list[tuple[str, str]]) -> list[bytes]:
         asked: path and code of the explained diagnosis of each picture.
     """
     stamps = tuple(_stamp(Path(path)) for path, _ in asked)
-    return _overlays(str(run.folder), _stamp(run.folder / contract.MODEL), tuple(asked), stamps)
+    return _overlays(str(run.folder), _model_stamp(run), tuple(asked), stamps)
 
 
 @st.cache_data(max_entries=100, show_spinner=False)
@@ -278,3 +329,69 @@ def _overlays(
     answers = _predictor(folder, model_stamp).predict_many([path for path, _ in asked])
     small = (dataclasses.replace(answer, image=at_most(answer.image, THUMBNAIL_SIDE)) for answer in answers)
     return [as_jpeg(answer.overlay(code)) for answer, (_, code) in zip(small, asked, strict=True)]
+
+
+# ---- explanations ------------------------------------------------------------------------------
+
+
+def mask_of(dataset: Dataset | None, image_id: str) -> np.ndarray | None:
+    """The lesion's mask on the whole image, (h, w) bool; None where there is none that can be read."""
+    path = _masks(str(dataset.folder), _stamp(dataset.folder)).get(image_id) if dataset else None
+    try:
+        return whole_mask(path) if path else None
+    except DermLensError:
+        return None
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _masks(folder: str, stamp: int) -> dict[str, str]:
+    return find_masks(Path(folder))
+
+
+def explanation(run: Run, source: str | bytes, method: str, code: str, layer: str) -> np.ndarray:
+    """A heatmap of any kind, see `core.models.explaining.Explainer.heatmap`.
+
+    Args:
+        run: a finished run.
+        source: the path of an image, or the bytes of a file.
+        method: its name.
+        code: of the diagnosis that is explained.
+        layer: the cut point; empty for the method's own.
+    """
+    return _explanation(*_explained(run, source), method, code, layer)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _explanation(
+    folder: str, model_stamp: int, source: str | bytes, stamp: int, method: str, code: str, layer: str
+) -> np.ndarray:
+    ready = _predictor(folder, model_stamp)
+    pixels = model_input(read_image(source), ready.size)
+    return ready.explainer.heatmap(pixels, method, CODES.index(code), layer or None)
+
+
+def curves(run: Run, source: str | bytes, code: str, asked: list[tuple[str, str]]) -> Curves:
+    """Deletion and insertion of heatmaps of one image, and of a random map and a centred Gaussian.
+
+    Args:
+        run: a finished run.
+        source: the path of an image, or the bytes of a file.
+        code: of the diagnosis that is explained and followed.
+        asked: method and cut point of each heatmap, as of `explanation`.
+    """
+    return _curves(*_explained(run, source), code, tuple(asked))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _curves(
+    folder: str, model_stamp: int, source: str | bytes, stamp: int, code: str, asked: tuple[tuple[str, str], ...]
+) -> Curves:
+    ready = _predictor(folder, model_stamp)
+    pixels = model_input(read_image(source), ready.size)
+    maps = {name: _explanation(folder, model_stamp, source, stamp, name, code, layer) for name, layer in asked}
+    maps |= {"random": random_map(np.random.default_rng(0)), "gaussian": centred_gaussian(ready.size)}
+    return ready.explainer.faithfulness(pixels, maps, CODES.index(code))
+
+
+def _explained(run: Run, source: str | bytes) -> tuple[str, int, str | bytes, int]:
+    return str(run.folder), _model_stamp(run), source, 0 if isinstance(source, bytes) else _stamp(Path(source))

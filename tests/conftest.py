@@ -50,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing that a test writes lands in the project, and no setting of the user's leaks in."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DERMLENS_RUNS", "DERMLENS_CACHE", "DERMLENS_SYNTHETIC"):
+        for name in ("DERMLENS_RUNS", "DERMLENS_CACHE", "DERMLENS_SYNTHETIC", "DERMLENS_DECISIONS"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         for name in ("DERMLENS_DATA", "DERMLENS_HOST", "DERMLENS_DASHBOARD_PORT", "DERMLENS_CLINIC_PORT"):
             patch.delenv(name, raising=False)
@@ -88,7 +88,7 @@ def tiny_config(tiny_data: Path):
     """The settings of `tiny_run`."""
     from core.config import TrainConfig
 
-    return TrainConfig(data_dir=str(tiny_data), backbone="efficientnet_lite0", views=2, epochs=3)
+    return TrainConfig(data_dir=str(tiny_data), backbone="efficientnet_lite0", views=2, epochs=3, measured_heatmaps=4)
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +105,8 @@ def tiny_run(tiny_config):
 @pytest.fixture
 def served_run(tiny_run, runs_folder: Path):
     """A copy of the tiny run, promoted in a folder of runs of its own."""
-    from core.runs.run import Run, promote
+    from core.runs.all_runs import promote
+    from core.runs.run import Run
 
     folder = runs_folder / tiny_run.id
     shutil.copytree(tiny_run.folder, folder)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.config import TrainConfig
 from core.data.augment import augmented, view_generator
+from core.data.camera import other_camera
 from core.data.images import model_input, read_image
 
 Take = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -36,7 +37,8 @@ class PixelSource:
 
         Args:
             rows: (b,) rows of the table.
-            views: (b,) the view of each: 0 is the image as it is, every other number an augmented one.
+            views: (b,) the view of each: 0 is the image as it is, a positive number an augmented one, and a
+                negative one the image as another camera would have taken it.
 
         Returns:
             (b, size, size, 3) uint8 RGB, 0 to 255.
@@ -47,7 +49,8 @@ class PixelSource:
         pixels = model_input(read_image(self.paths[row]), self.size)
         if view == 0:
             return pixels
-        return augmented(pixels, self.config, view_generator(self.config.seed, self.ids[row], view))
+        dice = view_generator(self.config.seed, self.ids[row], view)
+        return augmented(pixels, self.config, dice) if view > 0 else other_camera(pixels, dice)
 
 
 def in_batches(rows: np.ndarray, views: np.ndarray, size: int) -> list[Batch]:

@@ -2,6 +2,7 @@
 
 Four parts: training; validation, which stops it early; calibration, which sets temperature and thresholds;
 test, which is looked at once. Stratified by diagnosis, the same on every machine for the same seed.
+Images that somebody excluded stand apart, and nobody else moves for it.
 """
 
 import hashlib
@@ -16,6 +17,7 @@ from core.errors import DatasetError, SplitLeakError
 SHARES = {"train": 0.65, "validation": 0.10, "calibration": 0.10, "test": 0.15}
 PARTS = tuple(SHARES)
 HELD_OUT = PARTS[1:]
+EXCLUDED = "excluded"  # stands in the split's column for an image that somebody took out of training
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,24 @@ class Leakage:
     leaked: float
 
 
-def split_by_lesion(images: pd.DataFrame, seed: int) -> pd.DataFrame:
+def split_by_lesion(images: pd.DataFrame, seed: int, excluded: frozenset[str] = frozenset()) -> pd.DataFrame:
     """Give every image its part.
 
     Lesions of each diagnosis are dealt in an order set by a hash of seed and lesion, each to the part that
-    is owed most images.
+    is owed most images. Images that are excluded are dealt like all others and only then set apart: the part of
+    every other image is the same with and without them. Those of the test part stay, so that runs before and
+    after a decision are judged by the same images.
 
     Args:
         images: image_id, lesion_id, dx.
         seed: another seed, another split.
+        excluded: ids of images that are not to be learned from; ids that are not in `images` are ignored.
 
     Returns:
-        image_id, lesion_id, dx, split; in the order of `images`.
+        image_id, lesion_id, dx, split; in the order of `images`. The split is one of `PARTS` or `EXCLUDED`.
 
     Raises:
-        DatasetError: too few lesions for four parts.
+        DatasetError: too few lesions for four parts, or too few once the excluded images are set apart.
     """
     part_of: dict[str, str] = {}
     sizes = images.groupby("lesion_id").size()
@@ -71,16 +76,24 @@ def split_by_lesion(images: pd.DataFrame, seed: int) -> pd.DataFrame:
             f"{', '.join(empty)} empty. Use a larger data set."
         )
     check_no_leak(splits)
+    out = splits["image_id"].isin(excluded) & (splits["split"] != "test")
+    splits["split"] = splits["split"].mask(out, EXCLUDED)
+    emptied = [part for part in PARTS if not (splits["split"] == part).any()]
+    if emptied:
+        raise DatasetError(
+            f"Each of {', '.join(PARTS)} needs at least one image. Received: {int(out.sum())} excluded images, which "
+            f"leave {', '.join(emptied)} empty. Undo some of the exclusions."
+        )
     return splits.reset_index(drop=True)
 
 
 def check_no_leak(splits: pd.DataFrame) -> None:
-    """Refuse a split in which a lesion stands in two parts.
+    """Refuse a split in which a lesion stands in two parts. Excluded images stand in none.
 
     Raises:
         SplitLeakError: names up to five such lesions and their total.
     """
-    parts = splits.groupby("lesion_id")["split"].nunique()
+    parts = splits[splits["split"] != EXCLUDED].groupby("lesion_id")["split"].nunique()
     leaking = parts.index[parts > 1].tolist()
     if leaking:
         raise SplitLeakError(
@@ -95,9 +108,11 @@ def leakage_report(images: pd.DataFrame, train_share: float = SHARES["train"]) -
     An image of a lesion with k images has a sibling in training with probability 1 - (1 - share)^(k - 1).
 
     Args:
-        images: lesion_id, dx.
+        images: lesion_id, dx; and, where they are split already, split: images that are excluded do not count.
         train_share: share of the images in training, 0 to 1.
     """
+    if "split" in images:
+        images = images[images["split"] != EXCLUDED]
     siblings = images.groupby("lesion_id")["lesion_id"].transform("size") - 1
     leaked = 1.0 - (1.0 - train_share) ** siblings
     report = [Leakage("all", len(images), float(leaked.mean()))]

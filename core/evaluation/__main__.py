@@ -1,8 +1,11 @@
-"""Evaluate a finished run on another HAM10000-shaped folder: an external test set.
+"""Evaluate a finished run on another HAM10000-shaped folder, an external test set, or examine the run itself.
 
     python -m core.evaluation --run ID --data-dir DIR [--json]
+    python -m core.evaluation --run ID [--again]
 
-Lesion, age, sex and site may be missing. The figures are stored in the run, under `evaluations/`.
+Of another folder, lesion, age, sex and site may be missing; its figures are stored in the run, under
+`evaluations/`. Without a folder, whatever the run itself has not got yet is made: see
+`core.evaluation.examination`.
 """
 
 import argparse
@@ -10,6 +13,7 @@ import json
 import re
 import sys
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +24,13 @@ import pandas as pd
 from core.data.ham10000 import Dataset, load_dataset
 from core.diagnoses import BY_CODE, CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
-from core.evaluation.metrics import evaluate
+from core.evaluation.examination import examine
+from core.evaluation.results import prediction_table
+from core.evaluation.subgroups import subgroup_figures
 from core.predictor import BATCH, Predictor
+from core.runs.all_runs import find_run
 from core.runs.files import without_nan
-from core.runs.run import EVALUATIONS, METRICS, PREDICTIONS, Run, find_run, prediction_table
+from core.runs.run import EVALUATIONS, IMAGES, METRICS, PREDICTIONS, SUBGROUPS, Run
 
 
 def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str, Any]:
@@ -53,11 +60,8 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
                 "What it scores on them says nothing of new patients.",
                 file=sys.stderr,
             )
-        logits, probabilities = _predict(predictor, dataset.images["path"].tolist())
-        labels = dataset.images["dx"].map(CODES.index).to_numpy()
-        figures = evaluate(labels, probabilities, dataset.images["lesion_id"].to_numpy(), run.config().seed)
-        _store(run, dataset, figures, logits, probabilities, known)
-    return figures
+        answers = _predict(predictor, dataset.images["path"].tolist())
+        return _store(run, predictor, dataset, answers, known)
 
 
 def _known_images(run: Run, dataset: Dataset) -> int:
@@ -68,78 +72,111 @@ def _known_images(run: Run, dataset: Dataset) -> int:
     return int((images["image_id"].isin(trained["image_id"]) | images["lesion_id"].isin(trained["lesion_id"])).sum())
 
 
-def _predict(predictor: Predictor, paths: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and probabilities, both (n, 7); says on standard error how far it is."""
-    logits, probabilities = [], []
+@dataclass(frozen=True)
+class _Answers:
+    """What is kept of each prediction: logits (n, 7), strangeness (n,), and rows on the image's quality."""
+
+    logits: np.ndarray
+    strangeness: np.ndarray
+    quality: pd.DataFrame
+
+
+def _predict(predictor: Predictor, paths: list[str]) -> _Answers:
+    """Ask the run of every image; says on standard error how far it is."""
+    logits, strangeness, quality = [], [], []
     started = last = time.monotonic()
     for start in range(0, len(paths), BATCH):
         for prediction in predictor.predict_many(paths[start : start + BATCH]):
             logits.append(prediction.logits)
-            probabilities.append(prediction.probabilities)
+            strangeness.append(prediction.strangeness)
+            quality.append(prediction.quality.to_row())
         if time.monotonic() - last > 10:
             last = time.monotonic()
             speed = len(logits) / (last - started)
             print(f"{len(logits):,} of {len(paths):,} images, {speed:.0f} images/s", file=sys.stderr, flush=True)
-    return np.array(logits), np.array(probabilities)
+    return _Answers(np.array(logits), np.array(strangeness), pd.DataFrame(quality))
 
 
-def _store(
-    run: Run, dataset: Dataset, figures: dict[str, Any], logits: np.ndarray, probabilities: np.ndarray, known: int
-) -> None:
-    """Write predictions.csv and metrics.json of this data set; the same data set takes the place of its last time."""
+def _store(run: Run, predictor: Predictor, dataset: Dataset, answers: _Answers, known: int) -> dict[str, Any]:
+    """Compute the figures and write them with what is behind them; the same data set replaces its last time."""
+    images, trust, seed = dataset.images, predictor.trust, run.config().seed
+    labels, lesions = images["dx"].map(CODES.index).to_numpy(), images["lesion_id"].to_numpy()
+    figures = trust.figures(labels, answers.logits, lesions, answers.strangeness, seed)
+    probabilities = trust.calibration.probabilities(answers.logits)
+    predictions = prediction_table(images, "external", answers.logits, probabilities, answers.strangeness)
+    quality = pd.concat([images[["image_id"]].reset_index(drop=True), answers.quality], axis=1)
+    people = images.assign(predicted=predictions["predicted"].to_numpy(), ita=quality["ita"].to_numpy())
+
     fingerprint = dataset.fingerprint()
     name = f"{re.sub(r'[^A-Za-z0-9_-]+', '-', dataset.folder.name)}-{fingerprint[:8]}"
     folder = Path(EVALUATIONS) / name
-    run.write_csv(folder / PREDICTIONS, prediction_table(dataset.images, "external", logits, probabilities))
+    run.write_csv(folder / PREDICTIONS, predictions)
+    run.write_csv(folder / IMAGES, quality)
+    run.write_json(folder / SUBGROUPS, subgroup_figures(people, probabilities, lesions, seed))
     data = {
         "folder": str(dataset.folder),
         "fingerprint": fingerprint,
-        "images": len(dataset.images),
+        "images": len(images),
         "known_to_the_run": known,
         "synthetic": dataset.synthetic,
         "left_out": dataset.left_out,
     }
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json(folder / METRICS, {"data": data, "evaluated": moment, "metrics": figures})
+    return figures
 
 
 def as_table(figures: dict[str, Any]) -> str:
     """The figures for people."""
 
-    def interval(name: str) -> str:
-        figure = figures[name]
-        if np.isnan(figure["value"]):
-            return "unknown: one diagnosis only"
+    def interval(figure: dict[str, float]) -> str:
+        if figure["value"] is None or np.isnan(figure["value"]):
+            return "unknown: too few diagnoses"
         return f"{figure['value']:.3f} (95 % interval {figure['low']:.3f} to {figure['high']:.3f})"
 
+    calibration = {name: (figures["calibration"][name]["ece"] or {}).get("value") for name in ("before", "after")}
     rows = pd.DataFrame.from_dict(figures["per_class"], orient="index")
     rows.index = [BY_CODE[code].name for code in rows.index]
-    return "\n".join(
-        [
-            f"images             {figures['n']:,}",
-            f"balanced accuracy  {interval('balanced_accuracy')}",
-            f"macro AUC          {interval('macro_auc')}",
-            f"accuracy           {interval('accuracy')}",
-            f"always nevus       {figures['always_nevus_accuracy']:.3f} accuracy",
-            "",
-            rows.to_string(float_format="{:.3f}".format, na_rep="-"),
-        ]
-    )
+    lines = [
+        f"images             {figures['n']:,}",
+        f"balanced accuracy  {interval(figures['balanced_accuracy'])}",
+        f"macro AUC          {interval(figures['macro_auc'])}",
+        f"accuracy           {interval(figures['accuracy'])}",
+        f"always nevus       {figures['always_nevus_accuracy']:.3f} accuracy",
+        f"calibration error  {calibration['before']:.3f} before, {calibration['after']:.3f} after calibration",
+    ]
+    if "prediction_sets" in figures:
+        sets = figures["prediction_sets"]
+        lines.append(
+            f"prediction sets    hold the truth: {interval(sets['coverage'])}, mean size {sets['mean_size']:.1f}"
+        )
+    for name, point in figures.get("operating_points", {}).items():
+        lines.append(f"{name:<18} sensitivity {interval(point['sensitivity'])}")
+        lines.append(f"{'':<18} specificity {interval(point['specificity'])}")
+    if "refusal" in figures:
+        lines.append(f"refused            {interval(figures['refusal']['refused'])}")
+    return "\n".join([*lines, "", rows.to_string(float_format="{:.3f}".format, na_rep="-")])
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m core.evaluation", description="Evaluate a finished run on another HAM10000-shaped folder."
+        prog="python -m core.evaluation",
+        description="Evaluate a finished run on another HAM10000-shaped folder, or examine the run itself.",
     )
     parser.add_argument("--run", required=True, help="the run's id, or the path of its folder")
-    parser.add_argument("--data-dir", required=True, type=Path, help="the folder of the external test set")
+    parser.add_argument("--data-dir", type=Path, help="the folder of the external test set; without it, the run itself")
+    parser.add_argument("--again", action="store_true", help="make everything anew, not only what is missing")
     parser.add_argument("--skip-damaged", action="store_true", help="leave out images that cannot be read")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args(arguments)
     try:
         run = find_run(options.run)
-        figures = evaluate_on(run, options.data_dir, options.skip_damaged)
+        if options.data_dir is None:
+            examine(run, options.again)
+            figures = run.metrics()["test"]
+        else:
+            figures = evaluate_on(run, options.data_dir, options.skip_damaged)
     except DermLensError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,21 +1,35 @@
-"""Labels and probabilities to figures with 95 % confidence intervals.
-
-Intervals come from a bootstrap over lesions: images of one lesion are drawn together, since they are not
-independent of each other.
-"""
+"""Labels and probabilities to figures with 95 % confidence intervals, from a bootstrap over lesions."""
 
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score
+from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from core.diagnoses import CODES
+from core.diagnoses import BY_CODE, CODES
+from core.evaluation.bootstrap import (
+    Figure,
+    LesionBootstrap,
+    distance_interval,
+    lesion_bootstrap,
+    logit_interval,
+    mean_of,
+    percentile_interval,
+    weighted_auc,
+)
 
-RESAMPLES = 1000
 NEVUS = CODES.index("nv")
+MELANOMA = CODES.index("mel")
+MALIGNANT = [index for index, code in enumerate(CODES) if BY_CODE[code].malignant]
+BINS = 15  # of the calibration error, as in Guo et al., 2017
 
 
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, seed: int = 0) -> dict[str, Any]:
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    lesions: np.ndarray,
+    seed: int = 0,
+    predicted: np.ndarray | None = None,
+) -> dict[str, Any]:
     """Every figure of one set of images. A figure that cannot be computed is NaN.
 
     Args:
@@ -23,24 +37,29 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray,
         probabilities: (n, 7).
         lesions: (n,) lesion of each image.
         seed: of the bootstrap.
+        predicted: (n,) the answers, indices into `CODES`; by default the most probable diagnoses.
 
     Returns:
-        n, balanced_accuracy, accuracy and macro_auc (each with value, low and high), always_nevus_accuracy,
-        per_class (code -> n, sensitivity, specificity, precision, f1, auc) and confusion (labels, counts; true
-        diagnoses in rows).
+        n, balanced_accuracy, accuracy, macro_auc and melanoma_sensitivity (each with value, low and high; the last
+        with n, the melanomas), always_nevus_accuracy, per_class (code -> n, sensitivity, specificity, precision,
+        f1, auc) and confusion (labels, counts; true diagnoses in rows).
     """
-    counts = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(CODES)))
-    weights = _lesion_weights(lesions, seed)
-    aucs = [_auc(labels == index, probabilities[:, index]) for index in range(len(CODES))]
+    answers = probabilities.argmax(axis=1) if predicted is None else np.asarray(predicted)
+    counts = confusion_matrix(labels, answers, labels=range(len(CODES)))
+    resamples = lesion_bootstrap(lesions, seed)
+    found = sensitivities(labels, answers, lesions, seed)
+    positives = [labels == index for index in range(len(CODES))]
+    aucs = [_auc(positive, probabilities[:, index]) for index, positive in enumerate(positives)]
+    weights = resamples.weights
     resampled_aucs = np.stack(
-        [_weighted_auc(labels == index, probabilities[:, index], weights) for index in range(len(CODES))]
+        [weighted_auc(positive, probabilities[:, index], weights) for index, positive in enumerate(positives)]
     )
-    resampled_counts = _weighted_counts(labels, probabilities.argmax(axis=1), weights)
     return {
         "n": len(labels),
-        "balanced_accuracy": _with_interval(balanced_accuracy(counts), balanced_accuracy(resampled_counts)),
-        "accuracy": _with_interval(_accuracy(counts), _accuracy(resampled_counts)),
-        "macro_auc": _with_interval(_mean(np.array(aucs)), _mean(resampled_aucs.T)),
+        "balanced_accuracy": mean_of(list(found.values())),
+        "accuracy": resamples.share(answers == labels),
+        "macro_auc": logit_interval(float(_mean(np.array(aucs))), _mean(resampled_aucs.T)),
+        "melanoma_sensitivity": {"n": int(counts[MELANOMA].sum()), **found["mel"]},
         "always_nevus_accuracy": float(np.mean(labels == NEVUS)),
         "per_class": {code: _per_class(counts, index, aucs[index]) for index, code in enumerate(CODES)},
         "confusion": {"labels": list(CODES), "counts": counts.tolist()},
@@ -59,7 +78,7 @@ def epoch_figures(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:
     counts = confusion_matrix(labels, logits.argmax(axis=1), labels=range(len(CODES)))
     aucs = [_auc(labels == index, probabilities[:, index]) for index in range(len(CODES))]
     return {
-        "accuracy": float(_accuracy(counts)),
+        "accuracy": float(np.trace(counts) / counts.sum()),
         "auc": float(_mean(np.array(aucs))),
         "balanced_accuracy": float(balanced_accuracy(counts)),
     }
@@ -79,8 +98,133 @@ def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
     return _mean(np.divide(hits, totals, out=np.full(totals.shape, np.nan), where=totals > 0))
 
 
-def _accuracy(counts: np.ndarray) -> np.ndarray:
-    return np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1))
+def sensitivities(labels: np.ndarray, answers: np.ndarray, lesions: np.ndarray, seed: int = 0) -> dict[str, Figure]:
+    """Code -> sensitivity with its interval, NaN for a diagnosis that does not occur; labels and answers (n,)."""
+    truth = np.asarray(labels)[:, None] == np.arange(len(CODES))
+    right = truth & (np.asarray(answers) == labels)[:, None]
+    return dict(zip(CODES, lesion_bootstrap(lesions, seed).shares(right, truth), strict=True))
+
+
+def rate(hits: np.ndarray, lesions: np.ndarray, seed: int = 0) -> Figure:
+    """The share of images of which something holds, with its interval.
+
+    Args:
+        hits: (n,) bool.
+        lesions: (n,) lesion of each image.
+        seed: of the bootstrap.
+    """
+    return lesion_bootstrap(lesions, seed).share(np.asarray(hits, bool))
+
+
+def sensitivity_at_specificity(positive: np.ndarray, scores: np.ndarray, specificity: float) -> float:
+    """The best sensitivity of any threshold whose specificity is at least the given one.
+
+    Args:
+        positive: (n,) bool.
+        scores: (n,); an image counts as positive where its score reaches the threshold.
+        specificity: 0 to 1.
+
+    Returns:
+        0 to 1; NaN without positives or without negatives.
+    """
+    positive = np.asarray(positive, bool)
+    if not positive.any() or positive.all():
+        return float("nan")
+    false_alarms, found, _ = roc_curve(positive, scores, drop_intermediate=False)
+    return float(found[1 - false_alarms >= specificity - 1e-12].max())  # 0.95 of 20 is 19, whatever floats make of it
+
+
+# ---- calibration -------------------------------------------------------------------------------
+
+
+def calibration_figures(
+    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, seed: int = 0, bins: int = BINS
+) -> dict[str, Any]:
+    """How far the probabilities mean what they say.
+
+    Args:
+        labels: (n,) indices into `CODES`.
+        probabilities: (n, 7).
+        lesions: (n,) lesion of each image.
+        seed: of the bootstrap.
+        bins: of equal width.
+
+    Returns:
+        ece (of the most probable diagnosis; Guo et al., ICML 2017), melanoma_ece, malignant_ece, brier (0 to 2; Brier,
+        1950) and nll (the mean negative log-likelihood), each with value, low and high; reliability,
+        reliability_melanoma and reliability_malignant: for each bin that holds images low, high, n, confidence (the
+        mean probability), accuracy (the share of which it held) and the interval accuracy_low to accuracy_high.
+    """
+    resamples = lesion_bootstrap(lesions, seed)
+    figures: dict[str, Any] = {}
+    for name, said, held in _statements(labels, probabilities):
+        bin_of = _bins(said, bins)
+        figures[f"{name}ece"] = _calibration_error(said, held, bin_of, bins, resamples)
+        figures["_".join(filter(None, ("reliability", name[:-1])))] = _reliability(said, held, bin_of, bins, resamples)
+    brier = ((probabilities - np.eye(len(CODES))[labels]) ** 2).sum(axis=1)
+    likelihood = probabilities[np.arange(len(labels)), labels].clip(np.finfo(float).eps)
+    drawn, *sums = resamples.totals(np.stack([np.ones(len(labels)), brier, -np.log(likelihood)], axis=1))
+    for name, value, total in (("brier", brier.mean(), sums[0]), ("nll", -np.log(likelihood).mean(), sums[1])):
+        figures[name] = percentile_interval(float(value), total / drawn)
+    return figures
+
+
+def top_ece(
+    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, seed: int = 0, bins: int = BINS
+) -> Figure:
+    """The `ece` of `calibration_figures` alone, with the same arguments."""
+    _, said, held = _statements(labels, probabilities)[0]
+    return _calibration_error(said, held, _bins(said, bins), bins, lesion_bootstrap(lesions, seed))
+
+
+def expected_calibration_error(said: np.ndarray, held: np.ndarray, bins: int = BINS) -> float:
+    """The mean distance between a probability and how often it held, over bins of equal width.
+
+    Args:
+        said: (n,) probabilities.
+        held: (n,) bool: whether what was said is so.
+        bins: how many.
+    """
+    said, held = np.asarray(said, float), np.asarray(held, bool)
+    return float(np.abs(np.bincount(_bins(said, bins), said - held)).sum() / len(said))
+
+
+def _statements(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """What is said with a probability, and whether it is so: the answer, melanoma, malignant or premalignant."""
+    return [
+        ("", probabilities.max(axis=1), probabilities.argmax(axis=1) == labels),
+        ("melanoma_", probabilities[:, MELANOMA], labels == MELANOMA),
+        ("malignant_", probabilities[:, MALIGNANT].sum(axis=1).clip(max=1), np.isin(labels, MALIGNANT)),
+    ]
+
+
+def _bins(said: np.ndarray, bins: int) -> np.ndarray:
+    """(n,) the bin of each probability; one on an edge belongs to the lower bin."""
+    return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], said)
+
+
+def _calibration_error(
+    said: np.ndarray, held: np.ndarray, bin_of: np.ndarray, bins: int, resamples: LesionBootstrap
+) -> Figure:
+    gaps = np.eye(bins)[bin_of] * (said - held)[:, None]
+    drawn, *resampled = resamples.totals(np.concatenate([np.ones((len(said), 1)), gaps], axis=1))
+    return distance_interval(gaps.mean(axis=0), np.array(resampled) / drawn)
+
+
+def _reliability(
+    said: np.ndarray, held: np.ndarray, bin_of: np.ndarray, bins: int, resamples: LesionBootstrap
+) -> list[dict[str, float]]:
+    within = np.eye(bins, dtype=bool)[bin_of]
+    rows = []
+    for number, share in enumerate(resamples.shares(within & held[:, None], within)):
+        if within[:, number].any():
+            row = {"low": number / bins, "high": (number + 1) / bins, "n": int(within[:, number].sum())}
+            row |= {"confidence": float(said[within[:, number]].mean()), "accuracy": share["value"]}
+            rows.append(row | {"accuracy_low": share["low"], "accuracy_high": share["high"]})
+    return rows
+
+
+# ---- pieces ------------------------------------------------------------------------------------
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -89,12 +233,6 @@ def _mean(values: np.ndarray) -> np.ndarray:
     total = np.where(there, values, 0.0).sum(axis=-1)
     count = there.sum(axis=-1)
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
-
-
-def _with_interval(value: np.ndarray, resampled: np.ndarray) -> dict[str, float]:
-    known = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(known, (2.5, 97.5)) if known.size else (np.nan, np.nan)
-    return {"value": float(value), "low": float(low), "high": float(high)}
 
 
 def _per_class(counts: np.ndarray, index: int, auc: float) -> dict[str, float]:
@@ -118,32 +256,3 @@ def _ratio(part: float, whole: float) -> float:
 
 def _auc(positive: np.ndarray, scores: np.ndarray) -> float:
     return float(roc_auc_score(positive, scores)) if positive.any() and not positive.all() else float("nan")
-
-
-def _lesion_weights(lesions: np.ndarray, seed: int) -> np.ndarray:
-    """(n, RESAMPLES): how often each image was drawn when lesions are drawn with replacement."""
-    names, lesion_of = np.unique(np.asarray(lesions, dtype=str), return_inverse=True)
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)
-    return draws.T.astype(np.float32)[lesion_of]
-
-
-def _weighted_counts(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(RESAMPLES, 7, 7) confusion counts of each resample."""
-    cells = np.zeros((len(labels), len(CODES) ** 2), np.float32)
-    cells[np.arange(len(labels)), labels * len(CODES) + predicted] = 1.0
-    return (weights.T @ cells).reshape(-1, len(CODES), len(CODES)).astype(float)
-
-
-def _weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(RESAMPLES,): the chance that a positive scores over a negative, ties counted half."""
-    order = np.argsort(scores, kind="stable")
-    positive, scores, weights = positive[order], scores[order], weights[order]
-    starts = np.flatnonzero(np.r_[True, np.diff(scores) > 0])  # each run of equal scores
-    wins_there = np.logical_or.reduceat(positive, starts)
-    starts = starts[wins_there | np.r_[True, wins_there[:-1]]]  # neighbours without a positive become one run
-    positives = np.add.reduceat(weights * positive[:, None], starts, axis=0, dtype=float)
-    negatives = np.add.reduceat(weights, starts, axis=0, dtype=float) - positives
-    below = np.cumsum(negatives, axis=0) - negatives
-    wins = (positives * (below + negatives / 2)).sum(axis=0)
-    pairs = positives.sum(axis=0) * negatives.sum(axis=0)
-    return np.divide(wins, pairs, out=np.full(pairs.shape, np.nan), where=pairs > 0)

@@ -60,3 +60,23 @@ def _unseen(image: np.ndarray) -> np.ndarray:
     rows, columns = np.ogrid[:height, :width]
     hatch = ((rows + columns) % step < max(1, step // 6))[:, :, None]
     return np.repeat(np.where(hatch, grey - 35, grey), 3, axis=2)
+
+
+def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The picture with the lesion's outline: white with a dark edge, so that it shows on skin and on heat.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        mask: (h, w) bool, of the same view; it may have another size.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    height, width = picture.shape[:2]
+    grown = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
+    outlines, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    thickness = max(1, round(max(height, width) / 300))
+    drawn = picture.copy()
+    for ink, share in (((30, 30, 30), 3), ((255, 255, 255), 1)):
+        cv2.drawContours(drawn, outlines, -1, ink, thickness * share, cv2.LINE_AA)
+    return drawn

@@ -19,6 +19,7 @@ from core.diagnoses import CODES
 from core.errors import RunError
 from core.explain.gradcam import channel_weights, weighted_maps
 from core.models.backbones import build_features
+from core.models.features import feature_layers
 from core.models.frozen import frozen
 
 
@@ -28,16 +29,22 @@ class Classifier:
 
     Attributes:
         model: pixels (n, size, size, 3), 0 to 255 -> logits (n, 7).
-        trunk: pixels -> trunk outputs, frozen; None when everything is trained.
+        trunk: pixels -> trunk outputs, frozen; None when everything is trained. Under a head, these are `sensor`'s.
         top: trunk outputs (or pixels, without a trunk) -> logits.
+        sensor: pixels -> features (n, k): the means of `depths` over the image, and of the last activation.
         gradcam_layer: name of the last activation of the backbone.
+        depths: names of the layers below it whose means are features too.
+        pooled: how many of the features, the last ones, are the means of the last activation.
         backbone: what it was made of.
     """
 
     model: keras.Model
     trunk: keras.Model | None
     top: keras.Model
+    sensor: keras.Model
     gradcam_layer: str
+    depths: tuple[str, ...]
+    pooled: int
     backbone: Backbone
 
 
@@ -49,28 +56,44 @@ def build_classifier(config: TrainConfig) -> Classifier:
     """
     backbone = BACKBONES[config.backbone]
     pixels = keras.Input((backbone.size, backbone.size, 3), name="pixels")
-    features = build_features(backbone, pixels, config.weights)
-    pooled = layers.GlobalAveragePooling2D(name="pooled")(features)
-    model = keras.Model(pixels, _head(pooled, config), name=backbone.name)
+    activation = build_features(backbone, pixels, config.weights)
+    pooled = layers.GlobalAveragePooling2D(name="pooled")(activation)
+    head = _head(config)
+    model = keras.Model(pixels, _through(head, pooled), name=backbone.name)
+    gradcam_layer = activation._keras_history.operation.name
+    depths = feature_layers(backbone)
+    sensor = sensor_of(model, gradcam_layer, depths)
 
     if config.train_from == ALL:
-        cut = pixels
+        trunk, top = None, model
     elif config.train_from == HEAD:
-        cut = pooled
+        trunk, seen = sensor, keras.Input(sensor.output.shape[1:], name="seen")
+        top = keras.Model(seen, _through(head, seen[:, -pooled.shape[1] :]), name="top")
     else:
         cut = model.get_layer(backbone.blocks[config.train_from]).output
-    trunk = None if config.train_from == ALL else keras.Model(pixels, cut, name="trunk")
+        trunk, top = keras.Model(pixels, cut, name="trunk"), keras.Model(cut, model.output, name="top")
     _freeze(model, trunk)
-    top = keras.Model(cut, model.output, name="top")
-    return Classifier(model, trunk, top, features._keras_history.operation.name, backbone)
+    return Classifier(model, trunk, top, sensor, gradcam_layer, depths, pooled.shape[1], backbone)
 
 
-def _head(pooled: keras.KerasTensor, config: TrainConfig) -> keras.KerasTensor:
-    x = pooled
-    if config.hidden_units:
-        x = layers.Dense(config.hidden_units, activation="relu", name="hidden")(x)
-    x = layers.Dropout(config.dropout, seed=config.seed, name="head_dropout")(x)
-    return layers.Dense(len(CODES), name="logits")(x)
+def _head(config: TrainConfig) -> list[keras.Layer]:
+    """The layers from the features to the logits."""
+    hidden = [layers.Dense(config.hidden_units, activation="relu", name="hidden")] if config.hidden_units else []
+    dropout = layers.Dropout(config.dropout, seed=config.seed, name="head_dropout")
+    return [*hidden, dropout, layers.Dense(len(CODES), name="logits")]
+
+
+def _through(some: list[keras.Layer], x: keras.KerasTensor) -> keras.KerasTensor:
+    for layer in some:
+        x = layer(x)
+    return x
+
+
+def sensor_of(model: keras.Model, gradcam_layer: str, depths: tuple[str, ...]) -> keras.Model:
+    """The part of a flat model that gives features; see `Classifier.sensor`."""
+    outputs = [model.get_layer(name).output for name in (*depths, gradcam_layer)]
+    means = [layers.GlobalAveragePooling2D(name=f"mean_{index}")(output) for index, output in enumerate(outputs)]
+    return keras.Model(model.input, layers.Concatenate(name="features")(means), name="sensor")
 
 
 def _freeze(model: keras.Model, trunk: keras.Model | None) -> None:
@@ -94,31 +117,36 @@ def load_model(path: Path) -> keras.Model:
         raise RunError(f"A model file of Keras is needed. Received: {path} ({error}). Train the run again.") from error
 
 
-def logits_and_heatmaps(model: keras.Model, gradcam_layer: str) -> Callable[[np.ndarray], list[tf.Tensor]]:
-    """One compiled pass for the answer and its explanation.
+def answering_pass(
+    model: keras.Model, gradcam_layer: str, depths: tuple[str, ...] = ()
+) -> Callable[[np.ndarray], list[tf.Tensor]]:
+    """One compiled pass for the answer, its explanation, and what tells whether it should be given at all.
 
     The gradients only have to cross the head, so that seven heatmaps cost next to nothing.
 
     Args:
         model: a flat model, pixels in, logits out.
         gradcam_layer: the layer whose activations are explained.
+        depths: layers whose means over the image are features, besides those of `gradcam_layer`.
 
     Returns:
-        A function: pixels (n, size, size, 3) uint8, 0 to 255 -> logits (n, 7) float32 and heatmaps
-        (n, 7, h, w) float32, at least 0.
+        A function: pixels (n, size, size, 3) uint8, 0 to 255 -> logits (n, 7) float32, heatmaps (n, 7, h, w)
+        float32, at least 0, and features (n, k) float32, as `Classifier.sensor` gives them.
     """
     activation = model.get_layer(gradcam_layer).output
-    below = keras.Model(model.input, activation)
+    below = keras.Model(model.input, [*(model.get_layer(name).output for name in depths), activation])
     above = keras.Model(activation, model.output)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)])
-    def answer(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        activations = below(tf.cast(pixels, tf.float32), training=False)
+    def answer(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        outputs = tf.nest.flatten(below(tf.cast(pixels, tf.float32), training=False))
+        activations = outputs[-1]
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(activations)
             logits = above(activations, training=False)
             each = tf.unstack(logits, axis=1)
         gradients = tf.stack([tape.gradient(logit, activations) for logit in each], axis=1)
-        return logits, weighted_maps(activations, channel_weights(gradients))
+        features = tf.concat([tf.reduce_mean(output, (1, 2)) for output in outputs], axis=1)
+        return logits, weighted_maps(activations, channel_weights(gradients)), features
 
     return frozen(answer)

@@ -15,41 +15,29 @@ import pandas as pd
 import tensorflow as tf
 
 from core.config import TrainConfig
+from core.data.decisions import Decisions
 from core.data.ham10000 import Dataset, find_dataset, load_dataset
 from core.data.loading import PixelSource, Take
 from core.data.splits import (
-    HELD_OUT,
+    EXCLUDED,
     PARTS,
     check_no_leak,
-    class_weights,
     leakage_report,
     split_by_lesion,
     split_fingerprint,
 )
 from core.diagnoses import CODES
 from core.errors import DatasetError, RunError
-from core.evaluation.calibration import calibrated, fit_temperature
-from core.evaluation.metrics import evaluate
+from core.evaluation.results import training_weights, write_results
 from core.models.backbones import PIXEL_RANGE
-from core.models.classifier import Classifier, build_classifier, load_model, logits_and_heatmaps
+from core.models.classifier import Classifier, answering_pass, build_classifier, load_model
 from core.models.fitting import Examples, all_logits, compiled_logits, fit
+from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import PROJECT, runs_root
+from core.runs.all_runs import promote, served_run
 from core.runs.progress import Progress
-from core.runs.run import (
-    CALIBRATION,
-    CHECKPOINT,
-    MANIFEST,
-    METRICS,
-    MODEL,
-    PREDICTIONS,
-    SCHEMA_VERSION,
-    SPLITS,
-    Run,
-    prediction_table,
-    promote,
-    served_run,
-)
+from core.runs.run import CHECKPOINT, MANIFEST, MODEL, SCHEMA_VERSION, SPLITS, Run
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python", "pillow")
 SCALE_IMAGES = 64  # heatmaps are scaled by what these calibration images show
@@ -99,13 +87,15 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         classifier.top,
         Examples(sources.train, labels[rows["train"]], sources.train_views),
         Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
-        class_weights(splits["dx"][rows["train"]]) if config.class_weights else np.ones(len(CODES), np.float32),
+        training_weights(run, splits),
     )
 
     progress.phase("evaluation", "Predicting every image and computing the figures.")
     logits = all_logits(compiled_logits(classifier.top), sources.plain, np.arange(len(splits)))
     _save_model(run, classifier)
-    _finish(run, config, dataset, splits, labels, logits, classifier)
+    scale = _heatmap_scale(run, config, dataset, classifier, rows["calibration"][:SCALE_IMAGES], logits)
+    strangeness = fit_strangeness(run, classifier.sensor, classifier.pooled, config, dataset, splits, progress.step)
+    write_results(run, splits, logits, strangeness, scale, min(SCALE_IMAGES, len(rows["calibration"])))
     manifest = run.manifest()
     manifest["seconds"] = round(time.monotonic() - started, 1)
     run.write_json(MANIFEST, manifest)
@@ -118,7 +108,8 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
     """The split in the run folder; made now if this is the run's first process."""
     splits = run.splits()
     if splits.empty:
-        splits = split_by_lesion(dataset.images, config.seed)
+        excluded = Decisions(dataset.fingerprint()).excluded()
+        splits = split_by_lesion(dataset.images, config.seed, excluded)
         run.write_csv(SPLITS, splits)
     check_no_leak(splits)
     before = run.manifest().get("data", {}).get("fingerprint")
@@ -207,6 +198,7 @@ def _write_manifest(
             "split": {
                 "fingerprint": split_fingerprint(splits),
                 "counts": {part: int((splits["split"] == part).sum()) for part in PARTS},
+                "excluded": int((splits["split"] == EXCLUDED).sum()),
                 "leakage": [asdict(row) for row in leakage_report(splits)],
             },
             "packages": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
@@ -229,40 +221,6 @@ def _save_model(run: Run, classifier: Classifier) -> None:
     run.write_json(MANIFEST, run.manifest() | {"model_sha256": digest})
 
 
-def _finish(
-    run: Run,
-    config: TrainConfig,
-    dataset: Dataset,
-    splits: pd.DataFrame,
-    labels: np.ndarray,
-    logits: np.ndarray,
-    classifier: Classifier,
-) -> None:
-    """calibration.json, predictions.csv and metrics.json."""
-    part = splits["split"].to_numpy()
-    held = part == "calibration"
-    temperature = fit_temperature(logits[held], labels[held])
-    scale = _heatmap_scale(run, config, dataset, classifier, np.flatnonzero(held)[:SCALE_IMAGES], logits)
-    run.write_json(
-        CALIBRATION,
-        {
-            "temperature": temperature,
-            "heatmap_scale": scale,
-            "fitted_on": {"split": "calibration", "n": int(held.sum()), "heatmaps": min(SCALE_IMAGES, int(held.sum()))},
-        },
-    )
-    probabilities = calibrated(logits, temperature)
-    run.write_csv(PREDICTIONS, prediction_table(splits, part, logits, probabilities))
-    lesions = splits["lesion_id"].to_numpy()
-    run.write_json(
-        METRICS,
-        {
-            name: evaluate(labels[part == name], probabilities[part == name], lesions[part == name], config.seed)
-            for name in HELD_OUT
-        },
-    )
-
-
 def _heatmap_scale(
     run: Run, config: TrainConfig, dataset: Dataset, classifier: Classifier, rows: np.ndarray, logits: np.ndarray
 ) -> float:
@@ -271,9 +229,9 @@ def _heatmap_scale(
     The file that was saved is loaded for it, so that it is also proved to answer as trunk and top did.
     """
     model = load_model(run.folder / MODEL)
-    answer = logits_and_heatmaps(model, classifier.gradcam_layer)
+    answer = answering_pass(model, classifier.gradcam_layer)
     pixels = PixelSource(dataset.images, classifier.backbone.size, config).take(rows, np.zeros(len(rows), int))
-    joined, maps = (np.asarray(output) for output in answer(pixels))
+    joined, maps = (np.asarray(output) for output in answer(pixels)[:2])
     difference = float(np.abs(joined - logits[rows]).max())
     if difference > JOINED_TOLERANCE:
         raise RunError(

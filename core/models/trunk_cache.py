@@ -22,7 +22,7 @@ import tensorflow as tf
 
 from core.config import TrainConfig
 from core.data.ham10000 import Dataset
-from core.data.loading import PixelSource, in_batches, read_ahead
+from core.data.loading import PixelSource, Take, in_batches, read_ahead
 from core.errors import ConfigError, DatasetError
 from core.models.frozen import frozen
 from core.places import cache_root
@@ -56,7 +56,7 @@ class TrunkCache:
         Args:
             dataset: whose contents the images are.
             images: image_id, path.
-            view: 0 is the image as it is, every other number an augmented one.
+            view: see `PixelSource.take`.
             step: called with (done, total, already) after each batch; may raise to stop.
 
         Returns:
@@ -65,12 +65,33 @@ class TrunkCache:
         Raises:
             DatasetError: the disk is full.
         """
-        path = self._entry(dataset, images, view)
+        source = PixelSource(images, self.trunk.input.shape[1], self.config)
+        rows = np.arange(len(images))
+        return self._kept(self._entry(dataset, images, view), source.take, rows, np.full(len(rows), view), step)
+
+    def of_drawn(self, what: str, draw: Callable[[int], np.ndarray], count: int, step: Callable) -> np.ndarray:
+        """Outputs of pictures that no file holds; see `outputs`.
+
+        Args:
+            what: tells these pictures from any others.
+            draw: number -> (size, size, 3) uint8 RGB, always the same for the same number.
+            count: how many.
+            step: called with (done, total, already) after each batch; may raise to stop.
+        """
+
+        def take(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+            return np.stack([draw(int(row)) for row in rows])
+
+        digest = hashlib.sha256(json.dumps([self._trunk_hash, what, count, _versions()]).encode())
+        return self._kept(self._path(digest.hexdigest()), take, np.arange(count), np.zeros(count, int), step)
+
+    def _kept(self, path: Path, take: Take, rows: np.ndarray, views: np.ndarray, step: Callable) -> np.ndarray:
+        """An entry, from disk or computed now."""
         with filelock.FileLock(path.with_suffix(LOCKED)):
             if not path.exists():
-                self._compute(path, images, view, step)
+                self._compute(path, take, rows, views, step)
             os.utime(path)  # the oldest entry is the one not used for longest
-        return np.memmap(path, ROW_TYPE, mode="r").reshape(len(images), *self.shape)
+        return np.memmap(path, ROW_TYPE, mode="r").reshape(len(rows), *self.shape)
 
     def make_room(self, needs: list[tuple[Dataset, pd.DataFrame, int]]) -> float:
         """Delete the oldest entries until all that a run needs fits.
@@ -103,28 +124,31 @@ class TrunkCache:
 
     def _entry(self, dataset: Dataset, images: pd.DataFrame, view: int) -> Path:
         digest = hashlib.sha256()
-        drawn = [] if view == 0 else [view, *(getattr(self.config, name) for name in _DRAWING)]
+        drawn: list = [view, *(getattr(self.config, name) for name in _DRAWING)] if view > 0 else []
+        if view < 0:
+            drawn = [view, self.config.seed, CAMERAS]
         digest.update(json.dumps([self._trunk_hash, drawn, _versions()]).encode())
         for image_id in images["image_id"]:
             # the name matters for an augmented view only: its dice are thrown by name
             digest.update(f"{dataset.contents[image_id]},{image_id if view else ''}\n".encode())
-        return self.folder / f"{self.config.backbone}-{self.config.train_from}-{digest.hexdigest()[:32]}{WHOLE}"
+        return self._path(digest.hexdigest())
 
-    def _compute(self, path: Path, images: pd.DataFrame, view: int, step: Callable) -> None:
+    def _path(self, digest: str) -> Path:
+        return self.folder / f"{self.config.backbone}-{self.config.train_from}-{digest[:32]}{WHOLE}"
+
+    def _compute(self, path: Path, take: Take, rows: np.ndarray, views: np.ndarray, step: Callable) -> None:
         partial = path.with_suffix(PARTIAL)
-        source = PixelSource(images, self.trunk.input.shape[1], self.config)
-        total = len(images)
+        total = len(rows)
         batch_bytes = BATCH * self.row_bytes
         whole_batches = partial.stat().st_size // batch_bytes if partial.exists() else 0
         already = whole_batches * BATCH
-        rows = np.arange(already, total)
-        batches = in_batches(rows, np.full(len(rows), view), BATCH)
+        batches = in_batches(rows[already:], views[already:], BATCH)
         run_trunk = _compiled(self.trunk)
         try:
             with partial.open("ab") as stream:
                 stream.truncate(whole_batches * batch_bytes)
                 done = already
-                for pixels in read_ahead(source.take, batches):
+                for pixels in read_ahead(take, batches):
                     filled = np.concatenate([pixels, np.repeat(pixels[-1:], BATCH - len(pixels), axis=0)])
                     outputs = run_trunk(filled)[0].numpy()[: len(pixels)]
                     stream.write(outputs.astype(ROW_TYPE, copy=False).tobytes())
@@ -141,6 +165,8 @@ class TrunkCache:
         partial.replace(path)
 
 
+CAMERAS = 1
+"""Version of `core.data.camera`: raise it whenever the same dice would change an image otherwise."""
 _DRAWING = ("seed", "rotation", "shift", "zoom", "flips")
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import filelock
 import psutil
@@ -17,7 +18,8 @@ from core.config import TrainConfig
 from core.data.ham10000 import check_named_folder
 from core.errors import RunBusyError, RunError
 from core.places import PROJECT, runs_root
-from core.runs.run import ACTIVE, LOG, STOP_REQUEST, Run, list_runs
+from core.runs.all_runs import list_runs
+from core.runs.run import ACTIVE, LOG, STOP_REQUEST, Run
 
 RESUMABLE = ("failed", "stopped", "lost")
 COMMAND = (sys.executable, "-u", str(PROJECT / "train.py"))
@@ -60,6 +62,24 @@ def resume(run: Run) -> None:
         raise RunError(f"Only a {', '.join(RESUMABLE)} run can go on. Received: run {run.id!r}, {state}.")
     with _one_start_at_a_time():
         _spawn(run)
+
+
+def examine(run: Run) -> None:
+    """Make what a finished run has not got yet, in a process of its own; see `core.evaluation.examination`.
+
+    Raises:
+        RunBusyError: it is being examined already.
+        RunError: the run is not finished, or no process can be started.
+    """
+    status = run.status()
+    if status.state != "finished":
+        raise RunError(f"Only a finished run can be examined. Received: run {run.id!r}, {status.state}.")
+    if status.examining:
+        raise RunBusyError(f"A run is examined once at a time. Received: run {run.id!r}, under way. Wait for it.")
+    who = _process(run, (sys.executable, "-u", "-m", "core.evaluation", "--run", str(run.folder)))
+    if run.status().updated == status.updated:
+        message = "Starting the examination."
+        run.write_status(dataclasses.replace(status, phase="examination", message=message, error=None, **who))
 
 
 def stop(run: Run) -> None:
@@ -119,9 +139,25 @@ def _spawn(run: Run) -> None:
     (run.folder / STOP_REQUEST).unlink(missing_ok=True)
     before = run.status()
     try:
+        who = _process(run, (*COMMAND, "--resume", str(run.folder)))
+    except RunError as error:
+        run.write_status(dataclasses.replace(before, state="failed", message="Failed.", error=str(error)))
+        raise
+    # says who the process is before that process can say it itself: until then the job would not be seen
+    if run.status().updated == before.updated:
+        status = dataclasses.replace(
+            before, state="queued", phase="waiting", message="Starting.", error=None,
+            images_per_second=None, seconds_left=None, **who,
+        )  # fmt: skip
+        run.write_status(status)
+
+
+def _process(run: Run, command: tuple[str, ...]) -> dict[str, Any]:
+    """Start a process that outlives this one and prints into the run's log: its `pid` and `pid_started`."""
+    try:
         with (run.folder / LOG).open("ab") as log:
             process = subprocess.Popen(
-                [*COMMAND, "--resume", str(run.folder)],
+                command,
                 cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -129,18 +165,10 @@ def _spawn(run: Run) -> None:
                 start_new_session=True,
             )
     except OSError as error:
-        reason = f"No process could be started: {error.strerror or error}."
-        run.write_status(dataclasses.replace(before, state="failed", message="Failed.", error=reason))
         raise RunError(
-            f"A training is a process of its own. Received: run {run.id!r}: {reason} "
-            "Free memory or disk, then go on with the run."
+            f"A job is a process of its own. Received: run {run.id!r}: no process could be started: "
+            f"{error.strerror or error}. Free memory or disk, then try again."
         ) from error
     started = psutil.Process(process.pid).create_time()  # a child that has ended already still answers: a zombie
     threading.Thread(target=process.wait, daemon=True).start()  # so that it does not stay one
-    # says who the process is before that process can say it itself: until then the job would not be seen
-    if run.status().updated == before.updated:
-        status = dataclasses.replace(
-            before, state="queued", phase="waiting", message="Starting.", error=None,
-            images_per_second=None, seconds_left=None, pid=process.pid, pid_started=started,
-        )  # fmt: skip
-        run.write_status(status)
+    return {"pid": process.pid, "pid_started": started}

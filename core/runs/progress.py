@@ -30,6 +30,19 @@ class Progress:
         self._phase_started = time.monotonic()
 
     @contextmanager
+    def examining(self) -> Iterator[None]:
+        """Examine a finished run in here: it stays finished, whatever happens, and the status says what did."""
+        self.status = dataclasses.replace(self.status, state="finished", epoch=self.run.status().epoch)
+        try:
+            yield
+        except BaseException as error:
+            (self.run.folder / STOP_REQUEST).unlink(missing_ok=True)
+            self._end("finished", "Not examined to the end.", str(error) or type(error).__name__)
+            raise
+        else:
+            self._end("finished", "Finished and examined.")
+
+    @contextmanager
     def telling(self) -> Iterator[None]:
         """Run the training in here: however it ends, the status says so."""
         try:
@@ -98,7 +111,9 @@ class Progress:
     def stop_if_asked(self) -> None:
         """Raise `TrainingStopped` when there is a stop request."""
         if self.run.stop_requested():
-            raise TrainingStopped(f"Stopped on request. Go on with: python train.py --resume {self.run.id}")
+            finished = self.status.state == "finished"
+            command = "python -m core.evaluation --run" if finished else "python train.py --resume"
+            raise TrainingStopped(f"Stopped on request. Go on with: {command} {self.run.id}")
 
     def _end(self, state: str, message: str, error: str | None = None) -> None:
         phase = "done" if state == "finished" else self.status.phase

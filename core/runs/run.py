@@ -4,21 +4,19 @@ import dataclasses
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import filelock
-import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
-from core.diagnoses import CODES
 from core.errors import ConfigError, RunBusyError, RunError, RunNotFoundError, RunSchemaError
 from core.places import runs_root
 from core.runs import files
-from core.runs.files import read_csv, read_json, write_csv, write_json
+from core.runs.files import read_csv, read_json, write_bytes, write_csv, write_json
 from core.runs.status import ACTIVE, STATES, Status, own_process
 
 SCHEMA_VERSION = 1
@@ -31,21 +29,28 @@ HISTORY = "history.csv"
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 CALIBRATION = "calibration.json"
+OUTLIERS = "outliers.npz"
+FEATURES = "features.npy"
 MODEL = "model.keras"
+# what the examination adds after the run is finished
+IMAGES = "images.csv"
+SUBGROUPS = "subgroups.json"
+NEAR_DUPLICATES = "near_duplicates.csv"
+SUSPICIOUS_LABELS = "suspicious_labels.csv"
+HEATMAPS = "heatmaps.json"
+MODEL_CARD = "MODEL_CARD.md"
 LOG = "log.txt"
 CHECKPOINT = "checkpoint.npz"  # only while a training is unfinished
 STOP_REQUEST = "stop"  # only from the request until the trainer has seen it
 LOCK = ".lock"
 EVALUATIONS = "evaluations"  # one folder for each external data set
 
-CURRENT = "current.json"  # beside the runs: which one is served
-
 HISTORY_COLUMNS = (
     "phase", "epoch", "loss", "accuracy", "auc", "balanced_accuracy",
     "val_loss", "val_accuracy", "val_auc", "val_balanced_accuracy", "learning_rate", "seconds",
 )  # fmt: skip
 
-TEXT = ("image_id", "lesion_id", "dx", "split", "predicted")  # columns of names
+TEXT = ("image_id", "other_id", "lesion_id", "dx", "split", "predicted", "suggested", "problems")  # columns of names
 
 
 class Run:
@@ -182,8 +187,33 @@ class Run:
         return self._read_json(METRICS)
 
     def calibration(self) -> dict[str, Any]:
-        """temperature, heatmap_scale and what they were fitted on; empty while there is none."""
+        """What was fitted on the calibration split, see `core.evaluation.trust`, and heatmap_scale; empty before."""
         return self._read_json(CALIBRATION)
+
+    def images(self) -> pd.DataFrame:
+        """One row an image: image_id, measures of quality, problems (codes parted by spaces), ita (degrees)."""
+        return read_csv(self.folder / IMAGES, ("image_id", "problems", "ita"), TEXT).fillna({"problems": ""})
+
+    def subgroups(self) -> dict[str, Any]:
+        """Figures of the test split by sex, age, body site, way of confirmation and skin tone."""
+        return self._read_json(SUBGROUPS)
+
+    def near_duplicates(self) -> pd.DataFrame:
+        """One row a pair of images: image_id, other_id, similarity (0 to 1)."""
+        return read_csv(self.folder / NEAR_DUPLICATES, ("image_id", "other_id", "similarity"), TEXT)
+
+    def suspicious_labels(self) -> pd.DataFrame:
+        """One row an image, the most suspicious first: image_id, dx, suggested, suspicion (0 to 1)."""
+        return read_csv(self.folder / SUSPICIOUS_LABELS, ("image_id", "dx", "suggested", "suspicion"), TEXT)
+
+    def heatmaps(self) -> dict[str, Any]:
+        """How faithful each kind of heatmap is; empty while that is not measured."""
+        return self._read_json(HEATMAPS)
+
+    def model_card(self) -> str:
+        """The model card in Markdown; empty while there is none."""
+        path = self.folder / MODEL_CARD
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Name of each external evaluation -> {"data", "metrics"}, in order of name."""
@@ -213,6 +243,10 @@ class Run:
     def write_csv(self, name: str | Path, table: pd.DataFrame) -> None:
         """Write one of the CSV files above."""
         write_csv(self.folder / name, table)
+
+    def write_bytes(self, name: str | Path, content: bytes) -> None:
+        """Write one of the other files above."""
+        write_bytes(self.folder / name, content)
 
     def write_status(self, status: Status) -> None:
         """Write the status with the present time."""
@@ -271,85 +305,6 @@ class Run:
 
     def _read_json(self, name: str) -> dict[str, Any]:
         return read_json(self.folder / name)
-
-
-# ---- all runs ----------------------------------------------------------------------------------
-
-
-def list_runs(root: Path | None = None) -> list[Run]:
-    """Every run below the root, the newest first."""
-    found = []
-    for path in (root or runs_root()).glob(f"*/{CONFIG}"):
-        with suppress(OSError, RunNotFoundError):  # deleted while we look
-            found.append((path.stat().st_mtime_ns, path.parent.name, Run(path.parent)))
-    return [run for *_, run in sorted(found, key=lambda entry: entry[:2], reverse=True)]
-
-
-def find_run(name: str | Path) -> Run:
-    """The run of that id below `runs_root()`, or the one at that path.
-
-    Raises:
-        RunNotFoundError: there is neither.
-    """
-    for folder in (runs_root() / name, Path(name)):
-        if (folder / CONFIG).is_file():
-            return Run(folder)
-    known = [run.id for run in list_runs()][:5]
-    raise RunNotFoundError(
-        f"A run is named by its id below {runs_root()} or by its folder's path. Received: {str(name)!r}. "
-        f"Runs here: {', '.join(known) or 'none yet; train one with train.py'}."
-    )
-
-
-def served_run(root: Path | None = None) -> Run | None:
-    """The run that `current.json` names, if it is still there. Only a run below the root is ever served.
-
-    Raises:
-        RunError: `current.json` cannot be read.
-    """
-    root = root or runs_root()
-    name = read_json(root / CURRENT, "Promote a run again.").get("run")
-    if not isinstance(name, str) or name in ("", ".", "..") or Path(name).name != name:
-        return None
-    return Run(root / name) if (root / name / CONFIG).is_file() else None
-
-
-def promote(run: Run) -> None:
-    """Serve this run from now on: both interfaces follow without a restart.
-
-    Raises:
-        RunError: the run is not finished.
-    """
-    if not run.usable:
-        raise RunError(
-            f"Only a finished run can be served. Received: run {run.id!r}, {run.status().state}. "
-            "Wait for it, or go on with it through --resume."
-        )
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    # by name, not by path: the folder of all runs can be moved
-    write_json(run.folder.parent / CURRENT, {"run": run.id, "promoted": moment})
-
-
-# ---- what is in the files ----------------------------------------------------------------------
-
-
-def prediction_table(images: pd.DataFrame, split: Any, logits: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
-    """The rows of `predictions.csv`.
-
-    Args:
-        images: image_id, dx.
-        split: the part that each image is in, or one for all.
-        logits: (n, 7).
-        probabilities: (n, 7), calibrated.
-
-    Returns:
-        image_id, split, dx, predicted, logit_<code>, p_<code>, ood_score (empty: no run is fitted for it yet).
-    """
-    predicted = np.array(CODES)[logits.argmax(axis=1)]
-    table = images[["image_id"]].assign(split=split, dx=images["dx"], predicted=predicted)
-    for prefix, figures in (("logit", logits), ("p", probabilities)):
-        table = table.assign(**{f"{prefix}_{code}": figures[:, index] for index, code in enumerate(CODES)})
-    return table.assign(ood_score=np.nan)
 
 
 def _write_status(folder: Path, status: Status) -> None:

@@ -18,7 +18,7 @@ class Status:
     Attributes:
         state: one of `STATES`. "lost" is never written: it is what a reader finds when the process is gone
             and nobody had asked it to stop.
-        phase: "waiting", "data", "trunk", "training", "evaluation" or "done".
+        phase: "waiting", "data", "trunk", "training", "evaluation", "examination" or "done".
         epoch, epochs: whole epochs done, and at most to do.
         share: of the present phase that is done, 0 to 1, or None.
         images_per_second: speed of the present phase, or None.
@@ -41,6 +41,11 @@ class Status:
     pid: int | None = None
     pid_started: float | None = None
     updated: float = 0.0
+
+    @property
+    def examining(self) -> bool:
+        """Whether a finished run is still being examined."""
+        return self.state == "finished" and self.phase == "examination" and self._is_alive()
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Status":

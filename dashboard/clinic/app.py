@@ -21,7 +21,8 @@ from core.data.images import at_most, read_image
 from core.diagnoses import CODES
 from core.errors import ConfigError, DermLensError, ImageError, RunNotFoundError
 from core.predictor import Prediction
-from core.runs.run import Run, served_run
+from core.runs.all_runs import served_run
+from core.runs.run import Run
 from dashboard.clinic import markup
 from dashboard.clinic.texts import text
 

@@ -1,5 +1,6 @@
-"""How good a run is, part by part: headline, confusion matrix, and a table of the seven diagnoses."""
+"""How good a run is, part by part: headline, the seven diagnoses, and how far the answers can be trusted."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,21 @@ import streamlit as st
 
 from core.diagnoses import CODES
 from core.runs.run import Run
-from dashboard import charts, loaders, selection, widgets
+from dashboard import charts, loaders, selection, trust_sections, widgets
+from dashboard.answers import Answers
+from dashboard.operating_section import operating_points
+from dashboard.subgroup_section import subgroups
 from dashboard.widgets import PARTS, Tile, interval, percent
 
 EXTERNAL = "external: "  # before the name of a data set from elsewhere
+DIAGNOSES = "Diagnoses"
+SECTIONS: dict[str, Callable[[Answers], None]] = {
+    "Probabilities": trust_sections.calibration,
+    "Prediction sets": trust_sections.prediction_sets,
+    "Operating points": operating_points,
+    "Subgroups": subgroups,
+    "Refusal": trust_sections.refusal,
+}
 COUNTS, RATES = "Numbers of images", "Shares of each true diagnosis"
 
 
@@ -31,6 +43,17 @@ def body(run: Run) -> None:
     )  # fmt: skip
     explain_part(part, evaluations.get(part, {}).get("data", {}))
     headline(choices[part])
+    section = st.segmented_control(
+        "Section", [DIAGNOSES, *SECTIONS], default=DIAGNOSES, required=True, key="evaluation_section",
+        persist_state="session", label_visibility="collapsed",
+    )  # fmt: skip
+    if section in SECTIONS:
+        SECTIONS[section](
+            Answers.of_part(run, part)
+            if part in figures
+            else Answers.of_evaluation(run, part.removeprefix(EXTERNAL), evaluations[part])
+        )
+        return
     matrix(choices[part], part if part in figures else None)
     per_class(choices[part].get("per_class", {}))
 
@@ -48,23 +71,26 @@ def explain_part(part: str, data: dict[str, Any]) -> None:
         {
             "test": "Never used in training, and looked at once: these are the figures to quote.",
             "validation": "Used to stop the training early, so that these figures are a little too good.",
-            "calibration": "Used to calibrate the confidences, not to learn.",
+            "calibration": "Used to fit probabilities, sets and thresholds, whose figures are too good here.",
         }.get(part, f"Images from elsewhere, which the run never learned from: {data.get('folder', 'unknown folder')}.")
     )
 
 
 def headline(figures: dict[str, Any]) -> None:
-    """Three figures with their intervals."""
+    """The figures that sum a run up, with their intervals."""
     n = f"n\u00a0=\u00a0{figures.get('n', 0):,}"
     always = percent(figures.get("always_nevus_accuracy"))
+    melanomas = (figures.get("melanoma_sensitivity") or {}).get("n", 0)
     widgets.metric_row(
         [
-            Tile(label, percent((figures.get(key) or {}).get("value")), (interval(figures.get(key)), line))
+            Tile(label, percent(figures[key].get("value")), (interval(figures[key]), line))
             for key, label, line in (
                 ("balanced_accuracy", "Balanced accuracy", n),
+                ("melanoma_sensitivity", "Melanoma sensitivity", f"of {melanomas:,} melanomas"),
                 ("macro_auc", "Macro AUC", n),
                 ("accuracy", "Accuracy", f"always “nevus” would score {always}"),
             )
+            if figures.get(key)
         ]
     )
 

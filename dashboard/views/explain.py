@@ -1,22 +1,28 @@
 """One image: what the run says of it, and what each of the seven answers rests on."""
 
+import hashlib
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.diagnoses import BY_CODE, CODES
 from core.errors import DermLensError
-from core.predictor import Prediction
+from core.prediction import REASONS, Prediction
 from core.runs.run import Run
 from dashboard import charts, loaders, widgets
+from dashboard.explain_sections import Explained, measured_figures, methods_side_by_side
 
 FROM_DATASET, UPLOAD = "From the data set", "Upload"
-IMAGE, DIAGNOSIS = "explain_image", "explain_code"
+IMAGE, DIAGNOSIS, INSISTED = "explain_image", "explain_code", "explain_insisted"
+PICTURE: dict[str, Any] = {"width": "stretch", "output_format": "JPEG"}
 LEGEND = (
     "**How to read the heatmap.** Red is what speaks most for the chosen diagnosis, blue only little; where nothing "
     "speaks for it, the image is left as it is. The colour scale is the same for all images of this run, so that two "
     "pictures can be compared: a heatmap that stays pale rests on little. Hatched grey: the model did not see it, it "
-    "looks at the centre square. A heatmap shows where evidence lies, not whether it is right."
+    "looks at the centre square. A heatmap shows where evidence lies, not whether it is right. Grad-CAM comes with "
+    "every answer; what points better is below."
 )
 
 
@@ -34,7 +40,7 @@ def body(run: Run) -> None:
     if source is not None:
         with st.spinner("Looking at the image… the first one after a start takes a few seconds."):
             prediction = loaders.answer(run, source)
-        show(run, prediction, row)
+        show(run, source, prediction, row)
 
 
 def uploaded() -> bytes | None:
@@ -89,32 +95,73 @@ def near(images: pd.DataFrame, asked: str) -> None:
             st.button(name, key=f"near_{name}", on_click=st.session_state.__setitem__, args=(IMAGE, name))
 
 
-def show(run: Run, prediction: Prediction, row: pd.Series | None) -> None:
-    """Image, heatmap and confidences."""
+def show(run: Run, source: str | bytes, prediction: Prediction, row: pd.Series | None) -> None:
+    """The answer and its heatmaps, unless the image is refused and nobody insists."""
+    if prediction.refused and not insisted(run, source, prediction):
+        return
     truth = None if row is None else row["dx"]
-    known = f" The truth is **{BY_CODE[truth].name}**." if truth in BY_CODE else ""
-    best = prediction.probabilities.max()
-    st.markdown(f"The most probable answer is **{BY_CODE[prediction.code].name}**, with {best:.0%} confidence.{known}")
+    answer_in_words(prediction, truth)
     code = st.pills(
         "Heatmap of", ["", *CODES], required=True, default="", key=DIAGNOSIS, persist_state="session", wrap=True,
         format_func=lambda code: charts.name_of(code) if code else "The answer",
     )  # fmt: skip
     shown = code or prediction.code
+    mask = None if row is None else loaders.mask_of(loaders.dataset_of(run), row["image_id"])
     with st.grid(3, min_column_width=280) as grid:
         with grid.cell():
-            st.image(prediction.image, caption="The image", width="stretch", output_format="JPEG", alt="The image")
+            place_of_image = st.empty()
+            outline = mask is not None and st.toggle("The lesion's outline", True, key="explain_outline")
         with grid.cell():
             place = st.empty()
             opacity = st.slider("Strength of the heatmap", 0, 100, 50, 5, format="%d %%", key="explain_opacity")
-            caption = f"What speaks for {charts.name_of(shown)}"
-            picture = prediction.overlay(shown, opacity / 100)
-            place.image(picture, caption=caption, width="stretch", output_format="JPEG", alt=caption)
         with grid.cell():
             figure = charts.probability_bars(prediction.probabilities, truth)
             widgets.chart(figure, "explain_bars", "Confidence in each diagnosis")
+    explained = Explained(run, source, prediction, shown, mask, bool(outline), opacity / 100)
+    caption = f"What speaks for {charts.name_of(shown)} (Grad-CAM)"
+    picture = explained.with_outline(prediction.overlay(shown, opacity / 100))
+    place_of_image.image(explained.with_outline(prediction.image), caption="The image", alt="The image", **PICTURE)
+    place.image(picture, caption=caption, alt=caption, **PICTURE)
     if row is not None:
         about(run, row)
     st.caption(LEGEND)
+    methods_side_by_side(explained)
+    measured_figures(run)
+
+
+def insisted(run: Run, source: str | bytes, prediction: Prediction) -> bool:
+    """Whether somebody asked to see the answer to this refused image; until then: the image, the reason, a button."""
+    key = f"{run.id} {source if isinstance(source, str) else hashlib.sha256(source).hexdigest()}"
+    reasons = " ".join(REASONS[code] for code in prediction.refusals)
+    if st.session_state.get(INSISTED) == key:
+        st.error(f"**Refused, shown anyway.** {reasons} What follows means nothing by itself.", icon=":material/block:")
+        return True
+    st.error(f"**The model gives no answer to this image.** {reasons}", icon=":material/block:")
+    with st.grid(3, min_column_width=280) as grid, grid.cell():
+        st.image(prediction.image, caption="The image", alt="The image", **PICTURE)
+        st.button("Show anyway", icon=":material/visibility:", on_click=st.session_state.__setitem__,
+                  args=(INSISTED, key), help="An answer to such an image has no meaning by itself.")  # fmt: skip
+    return False
+
+
+def answer_in_words(prediction: Prediction, truth: str | None) -> None:
+    """The answer, what else is probable, what cannot be ruled out, and what is wrong with the image."""
+    known = f" The truth is **{BY_CODE[truth].name}**." if truth in BY_CODE else ""
+    best = prediction.probabilities[CODES.index(prediction.code)]
+    st.markdown(f"The answer is **{charts.name_of(prediction.code)}**, with {best:.0%} probability.{known}")
+    if prediction.most_probable != prediction.code:
+        st.markdown(
+            f"The most probable diagnosis is **{charts.name_of(prediction.most_probable)}** "
+            f"({prediction.probabilities.max():.0%}), which is more common. The answer is what the image speaks for "
+            "most, as if all seven were equally common."
+        )
+    sets = prediction.prediction_set
+    if sets is not None:
+        names = ", ".join(charts.name_of(code) for code in sets.codes) or "none of the seven fits"
+        st.caption(f"Cannot be ruled out (in {sets.level:.0%} of the cases the truth is among these): {names}.")
+    for code in prediction.quality.problems:
+        if code not in prediction.refusals:
+            st.warning(REASONS[code], icon=":material/broken_image:")
 
 
 def about(run: Run, row: pd.Series) -> None:

@@ -9,7 +9,8 @@ import streamlit as st
 from core.config import TrainConfig
 from core.errors import ConfigError, DermLensError, RunBusyError
 from core.runs import jobs
-from core.runs.run import ACTIVE, Run, Status, promote
+from core.runs.all_runs import promote
+from core.runs.run import ACTIVE, Run, Status
 from dashboard import charts, loaders, widgets
 
 PHASES = {
@@ -111,6 +112,23 @@ def ended(run: Run) -> None:
             if st.button("Serve this run", icon=":material/podium:", key="retrain_promote"):
                 attempt(lambda: promote(run))
         st.page_link("views/overview.py", label="See its figures", icon=":material/dashboard:")
+        examination(run)
+
+
+@st.fragment(run_every=2)
+def examination(run: Run) -> None:
+    """How far the examination of a finished run is, and the button that makes what it lacks."""
+    status = run.status()
+    if status.examining:
+        st.session_state["retrain_examined"] = run.id
+        st.progress(status.share or 0.0, text=f"**Being examined:** {status.message}")
+    elif st.session_state.pop("retrain_examined", None) == run.id:
+        st.rerun()
+    elif not run.model_card() or status.error:
+        reason = f" It ended early: {status.error}" if status.error else ""
+        st.markdown(f"This run was **not examined to the end**: quality of the images, labels, heatmaps.{reason}")
+        if st.button("Examine it", icon=":material/fact_check:", key="retrain_examine"):
+            attempt(lambda: jobs.examine(run))
 
 
 def attempt(action: Callable[[], object]) -> None:

@@ -18,7 +18,8 @@ from core.diagnoses import CODES
 from core.errors import ImageError, RunError, RunNotFoundError
 from core.places import PROJECT
 from core.predictor import Predictor, served_predictor
-from core.runs.run import CALIBRATION, MANIFEST, Run, Status, promote
+from core.runs.all_runs import promote
+from core.runs.run import CALIBRATION, MANIFEST, Run, Status
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ import pytest
 
 from core.places import PROJECT
 from core.predictor import Predictor
-from core.runs.run import Run, promote
+from core.runs.all_runs import promote
+from core.runs.run import Run
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from PIL import Image
 from core import predictor
 from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.predictor import Prediction
-from core.runs.run import CURRENT, promote
+from core.runs.all_runs import CURRENT, promote
 from dashboard import loaders
 from dashboard.clinic import app, markup
 from dashboard.clinic.texts import TEXTS, text

@@ -15,7 +15,8 @@ import pytest
 
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.places import PROJECT
-from core.runs.run import Run, promote
+from core.runs.all_runs import promote
+from core.runs.run import Run
 
 PAGES = {
     "": "Overview",

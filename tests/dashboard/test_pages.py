@@ -19,6 +19,7 @@ from core.places import PROJECT
 from core.predictor import Predictor
 from core.runs import jobs
 from core.runs import run as contract
+from core.runs.all_runs import served_run as served_run_now
 from core.runs.run import Run, Status
 from dashboard import loaders
 
@@ -246,7 +247,7 @@ def test_another_run_can_be_served(served_run: Run) -> None:
     picker(app).set_value("another").run()
     app.button(key="retrain_promote").click().run()
     assert not app.exception
-    assert contract.served_run().id == "another"
+    assert served_run_now().id == "another"
     assert "**is served**" in texts(app)
 
 

@@ -1,9 +1,9 @@
-"""Temperature scaling: what was made too sure is found and undone."""
+"""Calibration: what was made too sure, or was taught to take all seven for equally common, is found and undone."""
 
 import numpy as np
 import pytest
 
-from core.evaluation.calibration import calibrated, fit_temperature
+from core.evaluation.calibration import calibrated, fit_calibration, fit_temperature
 
 
 def drawn_from(logits: np.ndarray, seed: int = 0) -> np.ndarray:
@@ -65,3 +65,29 @@ def test_neither_logits_nor_labels_are_changed(honest):
     before = logits.copy(), labels.copy()
     calibrated(logits, fit_temperature(logits, labels))
     assert (logits == before[0]).all() and (labels == before[1]).all()
+
+
+def test_class_weights_are_taken_out_again(honest):
+    """Trained with weights, a network's logits are too high by their logarithm: the fit finds that, and the
+    temperature with it."""
+    labels = drawn_from(honest)
+    weights = np.array([3.0, 0.2, 5.0, 8.0, 2.0, 20.0, 15.0])
+    fitted = fit_calibration(1.7 * (honest + np.log(weights)), labels, weights)
+    assert fitted.temperature == pytest.approx(1.7, rel=0.06)
+    assert fitted.offsets == pytest.approx(np.log(weights), rel=0.06)
+    assert np.abs(fitted.probabilities(1.7 * (honest + np.log(weights))) - calibrated(honest)).max() < 0.06
+
+
+def test_without_weights_only_the_temperature_is_fitted(honest):
+    labels = drawn_from(honest)
+    fitted = fit_calibration(2 * honest, labels, np.ones(7))
+    assert fitted.temperature == pytest.approx(fit_temperature(2 * honest, labels))
+    assert (fitted.offsets == 0).all()
+
+
+def test_a_handful_of_cases_does_not_carry_it_off():
+    """Three images that happen to be right say nothing of how sure to be."""
+    weights = np.array([3.0, 0.2, 5.0, 8.0, 2.0, 20.0, 15.0])
+    fitted = fit_calibration(3 * np.eye(7)[:3], np.arange(3), weights)
+    assert 0.3 < fitted.temperature < 3
+    assert np.isfinite(fitted.offsets).all()

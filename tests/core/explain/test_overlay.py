@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from core.explain.overlay import lay_back, overlay
+from core.explain.overlay import lay_back, outlined, overlay
 
 
 def grey(height: int, width: int) -> np.ndarray:
@@ -46,3 +46,19 @@ def test_the_callers_image_is_left_alone():
     overlay(image, heatmap, scale=0.5)
     assert (image == 128).all()
     assert (heatmap == 1).all()
+
+
+def test_the_outline_runs_along_the_lesions_border_and_leaves_the_rest():
+    mask = np.zeros((45, 60), bool)
+    mask[10:30, 20:40] = True
+    image = grey(450, 600)
+    changed = (outlined(image, mask) != image).any(axis=2)
+    assert changed[100:300, 195:206].any(axis=1).all()  # the left border, from top to bottom
+    assert not changed[130:270, 230:370].any()
+    assert not changed[:80].any()
+    assert (image == 128).all()
+
+
+def test_no_lesion_has_no_outline():
+    image = grey(30, 40)
+    np.testing.assert_array_equal(outlined(image, np.zeros((30, 40), bool)), image)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.errors import RunError
-from core.models.classifier import build_classifier, load_model, logits_and_heatmaps
+from core.models.classifier import answering_pass, build_classifier, load_model
 
 BLOCKS = [(name, tuple(backbone.blocks)[-2]) for name, backbone in BACKBONES.items()]
 # the heatmaps belong to the flat model, which is the same for every cut: all three regimes for one network
@@ -54,8 +54,9 @@ def test_saved_and_loaded_it_answers_as_before_and_its_heatmaps_are_the_textbook
     flat = classifier.model(pixels.astype(np.float32), training=False)
     classifier.model.save(tmp_path / "model.keras")
     loaded = load_model(tmp_path / "model.keras")
-    logits, maps = logits_and_heatmaps(loaded, classifier.gradcam_layer)(pixels)
+    logits, maps, features = answering_pass(loaded, classifier.gradcam_layer, classifier.depths)(pixels)
     np.testing.assert_allclose(logits, flat, atol=1e-4)
+    np.testing.assert_allclose(features, classifier.sensor(pixels.astype(np.float32)), atol=1e-4)
     expected = textbook(loaded, classifier.gradcam_layer, pixels)
     assert expected.max() > 0  # else the next line would prove nothing
     # networks of random weights have faint maps: the tolerance is of what there is to see
@@ -65,7 +66,7 @@ def test_saved_and_loaded_it_answers_as_before_and_its_heatmaps_are_the_textbook
 def test_heatmaps_of_a_head_without_a_hidden_layer():
     classifier = built("efficientnet_lite0", "head", hidden_units=0)
     pixels = images(1)
-    _, maps = logits_and_heatmaps(classifier.model, classifier.gradcam_layer)(pixels)
+    _, maps, _ = answering_pass(classifier.model, classifier.gradcam_layer)(pixels)
     expected = textbook(classifier.model, classifier.gradcam_layer, pixels)
     np.testing.assert_allclose(maps.numpy()[:, EXPLAINED], expected, atol=1e-4)
 

@@ -18,7 +18,8 @@ from core.config import TrainConfig
 from core.errors import RunBusyError, RunError
 from core.places import PROJECT
 from core.runs import jobs
-from core.runs.run import Run, Status, list_runs, served_run
+from core.runs.all_runs import list_runs, served_run
+from core.runs.run import Run, Status
 
 # a train.py that trains nothing; it is called as the real one is: --resume FOLDER
 TRAINER = f"""
@@ -350,7 +351,10 @@ def test_figures_of_the_last_time_are_gone_when_it_goes_on(trainer, runs_folder)
 
 
 def test_a_real_training_from_start_to_served(tiny_data, runs_folder):
-    run = jobs.start(TrainConfig(data_dir=str(tiny_data), backbone="efficientnet_lite0", views=1, epochs=2))
+    config = TrainConfig(
+        data_dir=str(tiny_data), backbone="efficientnet_lite0", views=1, epochs=2, measured_heatmaps=0
+    )
+    run = jobs.start(config)
     try:
         wait_for(lambda: state(run) not in ("queued", "running"), seconds=180)
         assert state(run) == "finished", run.log()
@@ -358,5 +362,27 @@ def test_a_real_training_from_start_to_served(tiny_data, runs_folder):
         served = served_run()
         assert served is not None and served.id == run.id
         assert run.id in run.log()
+        wait_for(lambda: run.model_card(), seconds=120)
+        wait_for(lambda: not run.status().examining)
+        assert state(run) == "finished"
     finally:
         end(run)
+
+
+def test_only_a_finished_run_is_examined_and_only_once_at_a_time(runs_folder):
+    run = Run.create(TrainConfig())
+    with pytest.raises(RunError, match="finished"):
+        jobs.examine(run)
+    run.write_status(dataclasses.replace(run.status(), state="finished", phase="examination"))  # by this process
+    with pytest.raises(RunBusyError):
+        jobs.examine(run)
+
+
+def test_an_examination_is_a_process_of_its_own(served_run):
+    jobs.examine(served_run)
+    try:
+        assert served_run.usable and served_run.status().pid not in (None, os.getpid())
+        wait_for(lambda: not served_run.status().examining, seconds=180)
+        assert served_run.model_card(), served_run.log()
+    finally:
+        end(served_run)

@@ -84,3 +84,32 @@ def test_an_epoch_is_told(run, capsys):
     status = run.status()
     assert (status.epoch, status.epochs, status.seconds_left) == (3, 20, 125.0)
     assert "epoch 3 of at most 20: loss 0.5, 1,234 images/s, at most 2:05 left" in capsys.readouterr().out
+
+
+def test_an_examination_leaves_the_run_finished_whatever_happens(run):
+    def look(examination: Progress) -> None:
+        with examination.examining():
+            examination.phase("examination", "Looking at the images.")
+            assert run.usable and run.status().examining
+            raise DatasetError("the images are gone")
+
+    with Progress(run, 3).telling():
+        pass
+    with pytest.raises(DatasetError):
+        look(Progress(run, 3))
+    status = run.status()
+    assert run.usable and not status.examining
+    assert status.error == "the images are gone"
+
+
+def test_a_stopped_examination_says_how_to_go_on_with_it(run):
+    def look(examination: Progress) -> None:
+        with examination.examining():
+            (run.folder / STOP_REQUEST).touch()
+            examination.step(1, 2)
+
+    with Progress(run, 3).telling():
+        pass
+    with pytest.raises(TrainingStopped, match="core.evaluation"):
+        look(Progress(run, 3))
+    assert run.usable and not run.stop_requested()

@@ -1,0 +1,215 @@
+"""Examine a finished run: the images, the labels and the heatmaps behind its figures.
+
+Each part is written as soon as it is there, and only what is missing is made: a run that was interrupted, or
+that an older DermLens trained, is brought up to date by `python -m core.evaluation --run ID`. What depends on
+the images alone is kept below `cache_root()`, so that the next training on them need not wait for it.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from core.backbones import BACKBONES
+from core.config import TrainConfig
+from core.data.duplicates import near_duplicates
+from core.data.ham10000 import Dataset, load_dataset
+from core.data.images import read_image
+from core.data.masks import find_masks
+from core.data.quality import assess_quality
+from core.diagnoses import CODES
+from core.errors import DatasetError, RunError
+from core.evaluation.heatmaps import measure_heatmaps
+from core.evaluation.model_card import model_card
+from core.evaluation.results import write_results
+from core.evaluation.subgroups import subgroup_figures
+from core.evaluation.suspicion import suspicious_labels
+from core.models.classifier import load_model, sensor_of
+from core.models.features import feature_layers
+from core.models.strangeness import fit_strangeness
+from core.places import cache_root
+from core.runs.files import read_csv, write_csv
+from core.runs.progress import Progress
+from core.runs.run import (
+    FEATURES,
+    HEATMAPS,
+    IMAGES,
+    MODEL,
+    MODEL_CARD,
+    NEAR_DUPLICATES,
+    SUBGROUPS,
+    SUSPICIOUS_LABELS,
+    TEXT,
+    Run,
+)
+
+RULES = 1
+"""Version of what is kept in the cache: raise it whenever the same images would be judged otherwise."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What the parts of an examination share.
+
+    Attributes:
+        run: the finished run.
+        config: what it was asked to do.
+        dataset: the images that it learned from.
+        splits: in the order of `dataset.images`.
+        progress: what is told.
+    """
+
+    run: Run
+    config: TrainConfig
+    dataset: Dataset
+    splits: pd.DataFrame
+    progress: Progress
+
+    def model(self) -> keras.Model:
+        """The flat model of the run."""
+        return load_model(self.run.folder / MODEL)
+
+    def of_part(self, part: str) -> pd.DataFrame:
+        """The images of one part of the split."""
+        return self.dataset.images[(self.splits["split"] == part).to_numpy()]
+
+
+def examine(run: Run, again: bool = False) -> None:
+    """Make whatever a finished run has not got yet.
+
+    Args:
+        run: a finished run. Nobody else may write it meanwhile.
+        again: make everything anew.
+
+    Raises:
+        DatasetError: the images that it learned from are not there any more, or have changed.
+        RunError: the run cannot be written, or its files do not fit.
+    """
+    with run.writing():
+        progress = Progress(run, run.config().epochs)
+        with progress.examining():
+            progress.phase("examination", "Reading the data set.")
+            work = _Work(run, run.config(), _same_dataset(run), run.splits(), progress)
+            if again or "operating_points" not in run.calibration():
+                progress.phase("examination", "Fitting probabilities, prediction sets, thresholds and refusal.")
+                _fit_again(work)
+            for name, message, make in _PARTS:
+                if again or not (run.folder / name).exists():
+                    progress.phase("examination", message)
+                    make(work)
+            run.write_bytes(MODEL_CARD, model_card(run).encode())
+
+
+def _same_dataset(run: Run) -> Dataset:
+    data = run.manifest()["data"]
+    dataset = load_dataset(Path(data["folder"]), skip_damaged=run.config().skip_damaged)
+    if dataset.fingerprint() != data["fingerprint"]:
+        raise DatasetError(
+            f"A run is examined with the images that it learned from. Received: {dataset.folder}, which has changed "
+            "since. Bring them back; the run can be used without."
+        )
+    return dataset
+
+
+def _fit_again(work: _Work) -> None:
+    """What training fits on the calibration split, for a run of an older DermLens."""
+    run, manifest = work.run, work.run.manifest()
+    model, layer = work.model(), manifest["gradcam_layer"]
+    sensor = sensor_of(model, layer, feature_layers(BACKBONES[work.config.backbone]))
+    pooled = model.get_layer(layer).output.shape[-1]
+    strangeness = fit_strangeness(run, sensor, pooled, work.config, work.dataset, work.splits, work.progress.step)
+    logits = run.predictions()[[f"logit_{code}" for code in CODES]].to_numpy(np.float32)
+    before = run.calibration()
+    write_results(run, work.splits, logits, strangeness, before["heatmap_scale"], before["fitted_on"]["heatmaps"])
+
+
+# ---- the parts -----------------------------------------------------------------------------------
+
+
+def _images(work: _Work) -> None:
+    """Quality and skin tone of every image."""
+
+    def make() -> pd.DataFrame:
+        paths = work.dataset.images["path"].tolist()
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rows = []
+            for row in pool.map(lambda path: assess_quality(read_image(path)).to_row(), paths):
+                rows.append(row)
+                work.progress.step(len(rows), len(paths))
+        return pd.DataFrame(rows)
+
+    table = _remembered("quality", [work.dataset.fingerprint()], make)
+    work.run.write_csv(IMAGES, pd.concat([work.dataset.images[["image_id"]].reset_index(drop=True), table], axis=1))
+
+
+def _subgroups(work: _Work) -> None:
+    """Figures of the test split by who and where."""
+    predictions = work.run.predictions()
+    details = work.dataset.images.merge(work.run.images()[["image_id", "ita"]], on="image_id")
+    table = predictions[predictions["split"] == "test"].merge(details.drop(columns="dx"), on="image_id")
+    probabilities = table[[f"p_{code}" for code in CODES]].to_numpy()
+    figures = subgroup_figures(table, probabilities, table["lesion_id"].to_numpy(), work.config.seed)
+    work.run.write_json(SUBGROUPS, figures)
+
+
+def _near_duplicates(work: _Work) -> None:
+    images = work.dataset.images[["image_id", "path"]]
+    found = _remembered("near-duplicates", [work.dataset.fingerprint()], lambda: near_duplicates(images))
+    work.run.write_csv(NEAR_DUPLICATES, found)
+
+
+def _suspicious_labels(work: _Work) -> None:
+    """Every label with how suspicious it is."""
+    features = np.load(work.run.folder / FEATURES)
+    images = work.dataset.images
+    labels = images["dx"].map(CODES.index).to_numpy()
+    key = [hashlib.sha256(features.tobytes()).hexdigest(), work.dataset.fingerprint(), str(work.config.seed)]
+
+    def make() -> pd.DataFrame:
+        return suspicious_labels(features.astype(np.float32), labels, images["lesion_id"].to_numpy(), work.config.seed)
+
+    work.run.write_csv(SUSPICIOUS_LABELS, _remembered("suspicious-labels", key, make))
+
+
+def _heatmaps(work: _Work) -> None:
+    if not work.config.measured_heatmaps:
+        return
+    figures = measure_heatmaps(
+        work.model(),
+        work.run.manifest()["gradcam_layer"],
+        work.of_part("test"),
+        find_masks(work.dataset.folder),
+        work.config.measured_heatmaps,
+        work.config.seed,
+        work.progress.step,
+    )
+    work.run.write_json(HEATMAPS, figures)
+
+
+_PARTS = (
+    (IMAGES, "Judging the quality of every image.", _images),
+    (SUBGROUPS, "Comparing subgroups.", _subgroups),
+    (NEAR_DUPLICATES, "Looking for near-duplicates.", _near_duplicates),
+    (SUSPICIOUS_LABELS, "Looking for suspicious labels.", _suspicious_labels),
+    (HEATMAPS, "Measuring heatmaps.", _heatmaps),
+)
+
+
+def _remembered(what: str, key: list[str], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A table from the cache, or made now and kept there; a cache that cannot be written costs only time."""
+    digest = hashlib.sha256(",".join([*key, str(RULES)]).encode()).hexdigest()[:32]
+    path = cache_root() / "examined" / f"{what}-{digest}.csv"
+    with suppress(RunError):
+        if path.is_file():
+            return read_csv(path, (), TEXT)
+    table = make()
+    with suppress(RunError):
+        write_csv(path, table)
+    return table

@@ -1,0 +1,75 @@
+"""What a finished run says in figures: calibration.json, predictions.csv and metrics.json."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.data.splits import HELD_OUT, class_weights
+from core.diagnoses import CODES
+from core.evaluation.trust import Trust
+from core.runs.run import CALIBRATION, METRICS, PREDICTIONS, Run
+
+
+def training_weights(run: Run, splits: pd.DataFrame) -> np.ndarray:
+    """(7,) float32: what an image of each diagnosis counts in the run's training."""
+    if not run.config().class_weights:
+        return np.ones(len(CODES), np.float32)
+    return class_weights(splits.loc[splits["split"] == "train", "dx"])
+
+
+def write_results(
+    run: Run, splits: pd.DataFrame, logits: np.ndarray, strangeness: np.ndarray, heatmap_scale: float, heatmaps: int
+) -> None:
+    """Fit what is fitted on the calibration split, and write every figure.
+
+    Args:
+        run: whose files they are.
+        splits: image_id, lesion_id, dx, split.
+        logits: (n, 7), in the order of `splits`.
+        strangeness: (n,) out-of-distribution scores.
+        heatmap_scale: what is shown in full colour.
+        heatmaps: of how many calibration images that is.
+    """
+    config = run.config()
+    labels = splits["dx"].map(CODES.index).to_numpy()
+    lesions = splits["lesion_id"].to_numpy()
+    part = splits["split"].to_numpy()
+    held = part == "calibration"
+    trust = Trust.fit(config, logits[held], labels[held], training_weights(run, splits), strangeness[held])
+    fitted_on = {"split": "calibration", "n": int(held.sum()), "heatmaps": heatmaps}
+    figures = {
+        name: trust.figures(labels[rows], logits[rows], lesions[rows], strangeness[rows], config.seed)
+        for name in HELD_OUT
+        for rows in [part == name]
+    }
+    run.write_json(CALIBRATION, {**trust.to_dict(), "heatmap_scale": heatmap_scale, "fitted_on": fitted_on})
+    probabilities = trust.calibration.probabilities(logits)
+    run.write_csv(PREDICTIONS, prediction_table(splits, part, logits, probabilities, strangeness))
+    run.write_json(METRICS, figures)
+
+
+def prediction_table(
+    images: pd.DataFrame,
+    split: Any,
+    logits: np.ndarray,
+    probabilities: np.ndarray,
+    ood_scores: np.ndarray | float = np.nan,
+) -> pd.DataFrame:
+    """The rows of `predictions.csv`.
+
+    Args:
+        images: image_id, dx.
+        split: the part that each image is in, or one for all.
+        logits: (n, 7).
+        probabilities: (n, 7), calibrated.
+        ood_scores: (n,) how strange each image is to the run; NaN where that is not known.
+
+    Returns:
+        image_id, split, dx, predicted (the largest logit), logit_<code>, p_<code>, ood_score.
+    """
+    predicted = np.array(CODES)[logits.argmax(axis=1)]
+    table = images[["image_id"]].assign(split=split, dx=images["dx"], predicted=predicted)
+    for prefix, figures in (("logit", logits), ("p", probabilities)):
+        table = table.assign(**{f"{prefix}_{code}": figures[:, index] for index, code in enumerate(CODES)})
+    return table.assign(ood_score=ood_scores)

@@ -1,0 +1,75 @@
+"""How strange an image is to a run: fitted on what its network makes of the training images."""
+
+import io
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import pandas as pd
+
+from core.config import TrainConfig
+from core.data.ham10000 import Dataset
+from core.data.images import model_input, read_image
+from core.data.strangers import stranger
+from core.evaluation.outliers import fit_outliers
+from core.models.trunk_cache import TrunkCache
+from core.runs.run import FEATURES, OUTLIERS, Run
+
+CHANGED_IMAGES = 2500  # training images that are seen as another camera would: at 50 a second, most of a minute
+CHANGED_VIEW = -1
+STRANGERS = 1000  # pictures that are no dermatoscopy; never more than there are training images
+STRANGERS_VERSION = 1
+"""Raise it whenever `core.data.strangers` would draw otherwise."""
+FAMILIAR = 64  # training images that some of them are put together from
+
+
+def fit_strangeness(
+    run: Run,
+    sensor: keras.Model,
+    pooled: int,
+    config: TrainConfig,
+    dataset: Dataset,
+    splits: pd.DataFrame,
+    step: Callable,
+) -> np.ndarray:
+    """Fit, and write features.npy and outliers.npz.
+
+    Args:
+        run: whose files they are.
+        sensor: pixels -> features (n, k); see `core.models.classifier.Classifier`.
+        pooled: how many of the features, the last ones, are the mean of the last activation.
+        config: the run's.
+        dataset: its images.
+        splits: in the order of `dataset.images`.
+        step: called with (done, total, already) after each batch; may raise to stop.
+
+    Returns:
+        (n,) out-of-distribution scores of all images; higher is stranger.
+    """
+    cache = TrunkCache(sensor, config)
+    features = np.asarray(cache.outputs(dataset, dataset.images, 0, step))
+    stream = io.BytesIO()
+    np.save(stream, features[:, -pooled:].astype(np.float16))
+    run.write_bytes(FEATURES, stream.getvalue())
+
+    train = np.random.default_rng(config.seed).permutation(np.flatnonzero(splits["split"] == "train"))
+    changed = cache.outputs(dataset, dataset.images.iloc[np.sort(train[:CHANGED_IMAGES])], CHANGED_VIEW, step)
+    outliers = fit_outliers(features[train], np.asarray(changed), _strangers(cache, config, dataset, train, step))
+    stream = io.BytesIO()
+    outliers.save(stream)
+    run.write_bytes(OUTLIERS, stream.getvalue())
+    return outliers.score(features)
+
+
+def _strangers(
+    cache: TrunkCache, config: TrainConfig, dataset: Dataset, train: np.ndarray, step: Callable
+) -> np.ndarray:
+    """(j, k): features of drawn pictures that are no dermatoscopy."""
+    size = cache.trunk.input.shape[1]
+    familiar = [model_input(read_image(path), size) for path in dataset.images["path"].iloc[train[:FAMILIAR]]]
+
+    def draw(number: int) -> np.ndarray:
+        return model_input(stranger(np.random.default_rng([config.seed, number]), familiar), size)
+
+    what = f"strangers {STRANGERS_VERSION}, seed {config.seed}, {dataset.fingerprint()}"
+    return np.asarray(cache.of_drawn(what, draw, min(STRANGERS, len(train)), step))
