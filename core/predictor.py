@@ -10,8 +10,10 @@ import argparse
 import json
 import sys
 import threading
+import zipfile
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -56,7 +58,7 @@ class Predictor:
             ) from error
         self.run = run
         self.synthetic = run.synthetic
-        self.outliers = Outliers.load(run.folder / OUTLIERS) if (run.folder / OUTLIERS).is_file() else None
+        self.outliers = self._read_outliers(run.folder / OUTLIERS)
         self._measured = run.metrics().get("test", {}).get("operating_points", {})
         self._model = load_model(run.folder / MODEL)
         self._pass = answering_pass(self._model, self._gradcam_layer, feature_layers(self._backbone))
@@ -72,6 +74,19 @@ class Predictor:
         self.heatmap_scale = float(calibration["heatmap_scale"])
         self._gradcam_layer = str(manifest["gradcam_layer"])
         self._backbone = BACKBONES[manifest["backbone"]]
+
+    @staticmethod
+    def _read_outliers(path: Path) -> Outliers | None:
+        """The fitted score; None for a run of an older DermLens."""
+        if not path.is_file():
+            return None
+        try:
+            return Outliers.load(path)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise RunError(
+                f"{path.name} must hold the fitted score for strange images. Received: {path} ({error}). "
+                f"Make it anew: python -m core.evaluation --run {path.parent.name} --again"
+            ) from error
 
     @classmethod
     def load(cls, run: Run | str) -> "Predictor":

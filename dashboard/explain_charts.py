@@ -30,7 +30,7 @@ def curve_chart(fractions: np.ndarray, curves: dict[str, np.ndarray], axis: str)
         curves: name of a method or a control -> (m,) probability.
         axis: what the shares are of.
     """
-    figure = _figure(330, showlegend=True)
+    figure = _figure(370, showlegend=True, legend_y=-0.3)
     for index, (name, values) in enumerate(curves.items()):
         control = name in CONTROLS
         figure.add_scatter(
@@ -82,7 +82,7 @@ def measured_table(measured: dict[str, Any]) -> pd.DataFrame:
         beats = figures["beats"]["both"]
         shuffled = measured["randomised"]["top"].get(name)
         row = {
-            "Heatmap": title_of(name) + (" (best)" if name == measured["default"] else ""),
+            "Heatmap": title_of(name) + (" (the default)" if name == measured["default"] else ""),
             "Better in deletion": share(beats["deletion"]),
             "Better in insertion": share(beats["insertion"]),
         }

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import streamlit as st
 
 from core.data.images import model_input
 from core.explain.faithfulness import energy, pointing
 from core.explain.methods import DEFAULT_METHOD, METHODS
-from core.explain.overlay import outlined, overlay
+from core.explain.overlay import full_colour, outlined, overlay
 from core.prediction import Prediction
 from core.runs.run import Run
 from dashboard import charts, explain_charts, loaders, widgets
@@ -18,6 +19,7 @@ from dashboard.widgets import percent
 METHODS_KEY, LAYER_KEY, TEST_KEY = "explain_methods", "explain_layer", "explain_test"
 OWN = "each method's own"
 AT_FIRST = ["gradcam", DEFAULT_METHOD]
+OUTLINE_SIDE = 800  # pixels
 SEEN_SIDE = 224  # pixels: what a lesion's mask is compared at
 
 
@@ -44,8 +46,13 @@ class Explained:
     opacity: float
 
     def with_outline(self, picture: np.ndarray) -> np.ndarray:
-        """The picture, with the lesion's border where that is asked for."""
-        return outlined(picture, self.mask) if self.outline and self.mask is not None else picture
+        """The picture, with the lesion's border where that is asked for; a small one is grown for it first."""
+        if not self.outline or self.mask is None:
+            return picture
+        growth = OUTLINE_SIDE / max(picture.shape[:2])
+        if growth > 1:  # else the line would be as thick as what it surrounds
+            picture = cv2.resize(picture, None, fx=growth, fy=growth, interpolation=cv2.INTER_CUBIC)
+        return outlined(picture, self.mask)
 
     def seen_mask(self) -> np.ndarray | None:
         """The mask on the square that the model sees; None where no part of the lesion lies in it."""
@@ -76,7 +83,7 @@ def methods_side_by_side(image: Explained) -> None:
     heatmaps = _pictures(image, asked, measured.get("methods", {}))
     st.caption(
         f"What speaks for {charts.name_of(image.code)}. A map is in its own units: full colour is the run's scale of "
-        "the method where that was measured, and otherwise the hottest point of the picture itself."
+        "the method where that was measured, and otherwise what is hottest in the picture itself."
     )
     _tested(image, asked, heatmaps)
 
@@ -96,7 +103,7 @@ def _pictures(image: Explained, asked: list[tuple[str, str]], measured: dict) ->
             heatmap = loaders.explanation(image.run, image.source, name, image.code, layer)
         heatmaps[name] = heatmap
         scale = measured.get(name, {}).get("scale") if not layer else None
-        scale = scale or float(heatmap.max()) or 1.0
+        scale = scale or full_colour(heatmap)
         picture = image.with_outline(overlay(image.prediction.image, heatmap, scale, image.opacity))
         caption = f"{title_of(name)}: {METHODS[name].sentence}"
         if not heatmap.any():
@@ -150,9 +157,7 @@ def measured_figures(run: Run) -> None:
     """What heatmaps.json says of the methods, in words and as a table."""
     measured = loaders.measured_heatmaps(run)
     if not measured:
-        st.caption(
-            "How far this run's heatmaps can be trusted is not measured yet: `python -m core.evaluation --run ID`."
-        )
+        st.caption(f"This run's heatmaps are not measured yet: `python -m core.evaluation --run {run.id}`.")
         return
     st.subheader("How far this run's heatmaps can be trusted")
     sentences = [explain_charts.verdict(measured, name) for name in dict.fromkeys([measured["default"], "gradcam"])]

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.diagnoses import CODES
 from core.evaluation.operating import (
+    at_prevalence,
     choose_threshold,
     curves,
     is_positive,
@@ -57,6 +58,12 @@ def operating_points(answers: Answers) -> None:
         "in a data set than in a practice.", width=320,
     )  # fmt: skip
     share = None if prevalence is None else prevalence / 100
+    if share is not None and positive.any():
+        meant = float(at_prevalence(threshold, positive.mean(), share))
+        st.caption(
+            f"The run's probabilities hold at the prevalence of its data. Where {percent(share)} of lesions are "
+            f"{NOUNS[name][0]}, what it calls {percent(threshold)} means {percent(meant)}."
+        )
     figures = threshold_figures(positive, scores, answers.lesions, threshold, answers.seed, share)
     tiles(name, figures, positive, scores >= threshold)
     in_a_thousand(name, figures, share if share is not None else float(positive.mean()))

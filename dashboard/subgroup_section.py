@@ -49,8 +49,8 @@ def subgroups(answers: Answers) -> None:
     st.dataframe(group_table(groups), hide_index=True)
     st.caption(
         f"Grey and hollow: fewer than {found.get('few', FEW)} images, or melanomas, which says little. Balanced "
-        "accuracy depends on which diagnoses a group holds, so groups are compared only on diagnoses of which both have "
-        "ten images. Calibration error grows by chance where images are few: it is compared from 100 images on."
+        "accuracy depends on which diagnoses a group holds, so groups are compared only on diagnoses of which both "
+        "have ten images. Calibration error grows by chance where images are few: it is compared from 100 images on."
     )
 
 

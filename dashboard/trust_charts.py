@@ -122,17 +122,20 @@ def precision_recall(curves: pd.DataFrame, prevalence: float, stored: float | No
 def decision(curves: pd.DataFrame, prevalence: float, stored: float | None, chosen: float) -> go.Figure:
     """Net benefit of following the run, of treating all and of treating none; arguments as of `roc`."""
     figure = _figure(SQUARE + 40, showlegend=True, legend_y=-0.28)
-    most = max(prevalence * 1.1, 0.01)
-    end = min(1.0, max(4 * prevalence, 2 * chosen, 0.2))
-    drawn = curves[curves["threshold"] <= end]
+    most = max(prevalence * 1.1, 0.001)
+    acting = float(curves.loc[curves["threshold"] >= chosen, "probability"].min())
+    end = min(1.0, max(4 * prevalence, 2 * (0.0 if np.isnan(acting) else acting), 0.02))
+    drawn = curves[curves["probability"] <= end]
     _line(figure, [0, end], [0, 0], "flag none", FAINT, "dash")
     points = np.linspace(0, min(end, 0.99), 100)
     everybody = prevalence - (1 - prevalence) * points / (1 - points)
     _line(figure, points, everybody, "flag all", OTHER, "dot")
-    _line(figure, drawn["threshold"], drawn["net_benefit"], "follow the run", INK, hover=_hover(drawn))
-    _thresholds(figure, drawn, "threshold", "net_benefit", stored, chosen)
-    figure.update_xaxes(title="probability from which one would act", range=[-0.01 * end, end], tickformat=".0%")
-    figure.update_yaxes(title="net benefit for each image", range=[-0.3 * most, most], tickformat=".2f")
+    _line(figure, drawn["probability"], drawn["net_benefit"], "follow the run", INK, hover=_hover(drawn))
+    _thresholds(figure, drawn, "probability", "net_benefit", stored, chosen)
+    figure.update_xaxes(
+        title="probability from which one would act", range=[-0.01 * end, end], tickformat="~%", nticks=6
+    )
+    figure.update_yaxes(title="net benefit for each image", range=[-0.3 * most, most], tickformat="~g", nticks=7)
     return figure
 
 

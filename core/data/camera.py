@@ -38,7 +38,7 @@ def changed(image: np.ndarray, name: str, dice: np.random.Generator, strength: f
 
 
 def zoom(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.ndarray:
-    """Nearer by up to 2.5, or farther by up to 2 with the mirrored, drawn-out or black border around; turned, shifted."""
+    """Nearer by up to 2.5, or farther by up to 2, the border mirrored, drawn out or black; turned and moved."""
     height, width = image.shape[:2]
     scale = np.exp(dice.uniform(-0.7, 0.9) * strength)
     frame = cv2.getRotationMatrix2D((width / 2, height / 2), dice.uniform(-180, 180) * min(strength, 1), scale)

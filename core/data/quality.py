@@ -110,14 +110,18 @@ def _problems(quality: Quality) -> tuple[str, ...]:
         BLACK: quality.brightness < DARKEST,
         EMPTY: quality.variation < UNIFORM and quality.brightness >= DARKEST,
     }
-    found = severe if any(severe.values()) else {
-        FEW_PIXELS: quality.side < SMALL,
-        BLUR: quality.sharpness < BLURRED,
-        TOO_DARK: quality.brightness < DARK,
-        TOO_BRIGHT: quality.brightness > BRIGHT or quality.blown > BLOWN_SHARE,
-        FRAME: quality.framed > FRAMED,
-        CUT: quality.cut > CUT_SHARE,
-    }
+    found = (
+        severe
+        if any(severe.values())
+        else {
+            FEW_PIXELS: quality.side < SMALL,
+            BLUR: quality.sharpness < BLURRED,
+            TOO_DARK: quality.brightness < DARK,
+            TOO_BRIGHT: quality.brightness > BRIGHT or quality.blown > BLOWN_SHARE,
+            FRAME: quality.framed > FRAMED,
+            CUT: quality.cut > CUT_SHARE,
+        }
+    )
     return tuple(code for code, holds in found.items() if holds)
 
 

@@ -229,7 +229,9 @@ def _draw_shape(mask: np.ndarray, dice: np.random.Generator, place: np.ndarray, 
         cv2.fillPoly(mask, [points.astype(np.int32)], 255, cv2.LINE_AA)
     else:
         end = place + dice.normal(0, size, 2)
-        cv2.line(mask, centre, (int(end[0]), int(end[1])), 255, max(1, int(size * dice.uniform(0.02, 0.3))), cv2.LINE_AA)
+        cv2.line(
+            mask, centre, (int(end[0]), int(end[1])), 255, max(1, int(size * dice.uniform(0.02, 0.3))), cv2.LINE_AA
+        )
 
 
 def _shade(dice: np.random.Generator) -> np.ndarray:

@@ -30,7 +30,7 @@ from core.evaluation.heatmaps import measure_heatmaps
 from core.evaluation.model_card import model_card
 from core.evaluation.results import write_results
 from core.evaluation.subgroups import subgroup_figures
-from core.evaluation.suspicion import suspicious_labels
+from core.evaluation.suspicion import label_table
 from core.models.classifier import load_model, sensor_of
 from core.models.features import feature_layers
 from core.models.strangeness import fit_strangeness
@@ -124,7 +124,7 @@ def _fit_again(work: _Work) -> None:
     model, layer = work.model(), manifest["gradcam_layer"]
     sensor = sensor_of(model, layer, feature_layers(BACKBONES[work.config.backbone]))
     pooled = model.get_layer(layer).output.shape[-1]
-    strangeness = fit_strangeness(run, sensor, pooled, work.config, work.dataset, work.splits, work.progress.step)
+    strangeness = fit_strangeness(run, sensor, pooled, work.config, work.dataset, work.splits, work.progress)
     logits = run.predictions()[[f"logit_{code}" for code in CODES]].to_numpy(np.float32)
     before = run.calibration()
     write_results(run, work.splits, logits, strangeness, before["heatmap_scale"], before["fitted_on"]["heatmaps"])
@@ -169,13 +169,9 @@ def _suspicious_labels(work: _Work) -> None:
     """Every label with how suspicious it is."""
     features = np.load(work.run.folder / FEATURES)
     images = work.dataset.images
-    labels = images["dx"].map(CODES.index).to_numpy()
     key = [hashlib.sha256(features.tobytes()).hexdigest(), work.dataset.fingerprint(), str(work.config.seed)]
-
-    def make() -> pd.DataFrame:
-        return suspicious_labels(features.astype(np.float32), labels, images["lesion_id"].to_numpy(), work.config.seed)
-
-    work.run.write_csv(SUSPICIOUS_LABELS, _remembered("suspicious-labels", key, make))
+    found = _remembered("suspicious-labels", key, lambda: label_table(images, features, work.config.seed))
+    work.run.write_csv(SUSPICIOUS_LABELS, found)
 
 
 def _heatmaps(work: _Work) -> None:

@@ -19,6 +19,7 @@ from core.data.masks import model_mask
 from core.evaluation.bootstrap import Figure, LesionBootstrap, percentile_interval
 from core.explain.faithfulness import area, centred_gaussian, energy, pointing, random_map, rank_correlation
 from core.explain.methods import DEFAULT_METHOD, METHODS
+from core.explain.overlay import full_colour
 from core.models.explaining import LAST, Explainer
 
 FRACTIONS = (0.0, 0.2, 0.7, 1.0)
@@ -137,7 +138,7 @@ def _measure(
             "insertion": float(area(curves.insertion[name], FRACTIONS)),
             "pointing": np.nan if mask is None else float(pointing(heatmap, mask)),
             "energy": np.nan if mask is None else energy(heatmap, mask),
-            "hottest": float(heatmap.max()),
+            "full_colour": full_colour(heatmap),
         }
     return rows, maps | {"code": np.array(code)}
 
@@ -175,7 +176,7 @@ def _method_figures(table: dict[str, pd.DataFrame], name: str, bootstrap: Lesion
     beats = {
         control: {curve: _figure(won, bootstrap) for curve, won in curves.items()} for control, curves in wins.items()
     }
-    scale = float(np.percentile(own["hottest"], 95))
+    scale = float(np.percentile(own["full_colour"], 95))
     return _figures(own, bootstrap) | {"beats": beats, "scale": scale}
 
 

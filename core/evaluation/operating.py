@@ -138,6 +138,21 @@ def predictive_values(sensitivity: Any, specificity: Any, prevalence: Any) -> tu
         return found / (found + alarms), cleared / (cleared + missed)
 
 
+def at_prevalence(probability: Any, here: float, there: float) -> np.ndarray:
+    """What a probability that is right at one prevalence means at another (Saerens et al., Neural Computation 2002).
+
+    Args:
+        probability: number or array, 0 to 1.
+        here: the prevalence where it was calibrated, 0 to 1.
+        there: the other one.
+    """
+    probability = np.asarray(probability, float)
+    if here == there or not 0 < here < 1:
+        return probability
+    ill, well = probability * there / here, (1 - probability) * (1 - there) / (1 - here)
+    return ill / (ill + well)
+
+
 def curves(positive: np.ndarray, scores: np.ndarray, prevalence: float | None = None) -> pd.DataFrame:
     """What every threshold would have meant.
 
@@ -149,8 +164,9 @@ def curves(positive: np.ndarray, scores: np.ndarray, prevalence: float | None = 
 
     Returns:
         One row for each threshold, rising, from 0 to above the highest score: threshold, sensitivity, specificity, ppv,
-        npv, called (how many images reach it), net_benefit and net_benefit_all (that of calling every image positive;
-        calling none has 0): true positives for each image, less false ones at the odds of the threshold.
+        npv, called (how many images reach it), probability (what a score of that threshold means at the prevalence),
+        net_benefit and net_benefit_all (that of calling every image positive; calling none has 0): true positives for
+        each image, less false ones at the odds of the probability.
     """
     positive, scores = np.asarray(positive, bool), np.asarray(scores, float)
     thresholds = np.unique(np.r_[0.0, scores])
@@ -161,7 +177,8 @@ def curves(positive: np.ndarray, scores: np.ndarray, prevalence: float | None = 
         sensitivity, false_alarms = found / positive.sum(), alarms / (~positive).sum()
         share = positive.mean() if prevalence is None else prevalence
         ppv, npv = predictive_values(sensitivity, 1 - false_alarms, share)
-        odds = np.where(thresholds < 1, thresholds / (1 - thresholds), np.nan)
+        meant = at_prevalence(thresholds, positive.mean(), share)
+        odds = np.where(meant < 1, meant / (1 - meant), np.nan)
     return pd.DataFrame(
         {
             "threshold": thresholds,
@@ -170,6 +187,7 @@ def curves(positive: np.ndarray, scores: np.ndarray, prevalence: float | None = 
             "ppv": ppv,
             "npv": npv,
             "called": found + alarms,
+            "probability": meant,
             "net_benefit": sensitivity * share - false_alarms * (1 - share) * odds,
             "net_benefit_all": share - (1 - share) * odds,
         }

@@ -1,24 +1,63 @@
-"""Out-of-distribution score: how far an image's features lie from those of dermatoscopic images."""
+"""Out-of-distribution score: how little the features of an image look like those of dermatoscopy.
+
+Two views of the same features, added. The distance from the images that are known, in a Gaussian (Lee et al., "A
+Simple Unified Framework for Detecting Out-of-Distribution Samples", NeurIPS 2018) that has a variance of its own in
+its principal directions and one for all others (Moghaddam and Pentland, "Probabilistic Visual Learning for Object
+Representation", TPAMI 1997); and the side on which the image lies of a plane between the known images and drawn
+pictures of other things (Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", ICLR 2019). The distance
+alone refuses another clinic's images, the plane alone lets through what was not thought of; each makes up for the
+other. What keeps other clinics' images in is that half and more of the known images are seen by another camera.
+
+    outliers = fit_outliers(train_features, train_features_seen_by_another_camera, features_of_strangers)
+    limit = threshold(outliers.score(calibration), 0.05, outliers.score(calibration_as_another_camera_sees_it))
+    refused = outliers.score(features) > limit
+"""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import IO
 
 import numpy as np
-from sklearn.covariance import ledoit_wolf
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils.extmath import randomized_svd
+
+DIRECTIONS = 64  # principal ones, each with its own variance: the rest share one
+PENALTY = 1e-3  # LogisticRegression's C: a plane through 2,000 dimensions must not lean on any one of them
+CHANGED_FACTOR = 1.5  # of images seen by another camera, harder than most, so many times more may be refused
+HELD_BACK = 5  # every fifth known image is not fitted, but shows how the two parts of the score spread
 
 
 @dataclass(frozen=True, eq=False)
 class Outliers:
-    """Distance from dermatoscopy; see `fit_outliers`."""
+    """The fitted score; see `fit_outliers`.
+
+    Attributes:
+        mean, spread: (k,) of the known features, after `_tamed`.
+        directions: (k, d), orthonormal; variances: (d,) along them, and rest: that of every other direction.
+        plane: (k,), and 0 everywhere when there were no negatives.
+        middle, reach: (2,) of the two parts over known images that were not fitted: median, and from there to the
+            90th percentile.
+    """
 
     mean: np.ndarray
-    whitening: np.ndarray
+    spread: np.ndarray
+    directions: np.ndarray
+    variances: np.ndarray
+    rest: np.ndarray
+    plane: np.ndarray
+    middle: np.ndarray
+    reach: np.ndarray
 
     def score(self, features: np.ndarray) -> np.ndarray:
-        """(n,) float64, higher is stranger, of features (n, k)."""
-        centred = (np.asarray(features, np.float64) - self.mean) @ self.whitening
-        return np.sqrt((centred**2).sum(axis=1))
+        """How strange images are.
+
+        Args:
+            features: (n, k), as those that were fitted.
+
+        Returns:
+            (n,) float64, higher is stranger; about 0 in the middle of the known images.
+        """
+        return ((self._parts(features) - self.middle) / self.reach).sum(axis=1)
 
     def save(self, file: str | Path | IO[bytes]) -> None:
         """Write as .npz, without pickles."""
@@ -30,6 +69,14 @@ class Outliers:
         with np.load(file, allow_pickle=False) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
 
+    def _parts(self, features: np.ndarray) -> np.ndarray:
+        """(n, 2): log of the squared distance, and where the plane has it."""
+        centred = ((_tamed(features) - self.mean) / self.spread).astype(np.float32)
+        along = (centred @ self.directions).astype(np.float64)
+        outside = np.maximum((centred.astype(np.float64) ** 2).sum(axis=1) - (along**2).sum(axis=1), 0)
+        distance = (along**2 / self.variances).sum(axis=1) + outside / self.rest
+        return np.stack([np.log(distance + 1e-9), centred @ self.plane], axis=1)
+
 
 def fit_outliers(
     features: np.ndarray, changed_features: np.ndarray, negatives: np.ndarray | None = None, seed: int = 0
@@ -37,22 +84,63 @@ def fit_outliers(
     """Fit on features of training images alone.
 
     Args:
-        features: (n, k) of training images.
+        features: (n, k) of training images; as many of them are taken as half of the changed ones.
         changed_features: (m, k) of training images seen by another camera (`core.data.camera`).
-        negatives: (j, k) of what is no dermatoscopy (`core.data.strangers`); None fits without.
-        seed: of what is drawn by lot.
+        negatives: (j, k) of what is no dermatoscopy (`core.data.strangers`); None leaves the plane out.
+        seed: which images are taken.
     """
-    known = np.concatenate([features[: len(changed_features)], changed_features]).astype(np.float64)
-    mean = known.mean(axis=0)
-    values, vectors = np.linalg.eigh(ledoit_wolf(known)[0])
-    return Outliers(mean, vectors / np.sqrt(np.maximum(values, 1e-9)))
+    some = np.random.default_rng(seed).permutation(len(features))[: max(1, len(changed_features) // 2)]
+    known = np.concatenate([_tamed(features[some]), _tamed(changed_features)])
+    held = np.arange(len(known)) % HELD_BACK == 0
+    fitted = known[~held]
+    mean, spread = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
+    centred = (fitted - mean) / spread
+    first = min(DIRECTIONS, *(side - 1 for side in centred.shape))
+    _, scales, directions = randomized_svd(centred.astype(np.float32), first, random_state=seed)
+    variances = scales.astype(np.float64) ** 2 / len(centred)
+    rest = (centred.var(axis=0).sum() - variances.sum()) / (centred.shape[1] - first)
+    plane = np.zeros_like(mean) if negatives is None else _plane(centred, (_tamed(negatives) - mean) / spread)
+    outliers = Outliers(
+        mean=mean,
+        spread=spread,
+        directions=directions.T,
+        variances=np.maximum(variances, 1e-9),
+        rest=np.maximum(rest, 1e-9),
+        plane=plane.astype(np.float32),
+        middle=np.zeros(2),
+        reach=np.ones(2),
+    )
+    middle, high = np.percentile(outliers._parts(np.square(known[held]) * np.sign(known[held])), (50, 90), axis=0)
+    return Outliers(**{**vars(outliers), "middle": middle, "reach": np.where(high - middle > 1e-9, high - middle, 1.0)})
 
 
-def threshold(scores: np.ndarray, false_refusals: float) -> float:
-    """The score above which this share of the given images lies.
+def threshold(scores: np.ndarray, false_refusals: float, changed_scores: np.ndarray | None = None) -> float:
+    """The score above which an image is refused.
 
     Args:
-        scores: (n,) of images that should be accepted.
+        scores: (n,) of images that should be accepted; at most this share of them is refused.
         false_refusals: 0 to 1.
+        changed_scores: (m,) of the same images seen by another camera (`core.data.camera`); at most
+            `CHANGED_FACTOR` times that share of them is refused. Nearly always this decides, and of the images as
+            they are far fewer are refused: otherwise the next clinic's images would pay for it.
     """
-    return float(np.quantile(scores, 1 - false_refusals, method="higher"))
+    shares = ((scores, false_refusals), (changed_scores, min(1, CHANGED_FACTOR * false_refusals)))
+    return max(
+        float(np.quantile(group, 1 - share, method="higher"))
+        for group, share in shares
+        if group is not None and len(group)
+    )
+
+
+def _tamed(features: np.ndarray) -> np.ndarray:
+    """Signed square roots: a few large activations must not outweigh all others."""
+    features = np.asarray(features, np.float64)
+    return np.sign(features) * np.sqrt(np.abs(features))
+
+
+def _plane(known: np.ndarray, negatives: np.ndarray) -> np.ndarray:
+    """(k,) weights that tell negatives (higher) from known images; both standardised."""
+    both = np.concatenate([known, negatives])
+    kinds = np.repeat([0, 1], [len(known), len(negatives)])
+    model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=300).fit(both, kinds)
+    return model.coef_[0]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from core.data.splits import HELD_OUT, class_weights
 from core.diagnoses import CODES
-from core.evaluation.trust import Trust
+from core.evaluation.trust import Strangeness, Trust
 from core.runs.run import CALIBRATION, METRICS, PREDICTIONS, Run
 
 
@@ -19,7 +19,7 @@ def training_weights(run: Run, splits: pd.DataFrame) -> np.ndarray:
 
 
 def write_results(
-    run: Run, splits: pd.DataFrame, logits: np.ndarray, strangeness: np.ndarray, heatmap_scale: float, heatmaps: int
+    run: Run, splits: pd.DataFrame, logits: np.ndarray, strangeness: Strangeness, heatmap_scale: float, heatmaps: int
 ) -> None:
     """Fit what is fitted on the calibration split, and write every figure.
 
@@ -27,7 +27,7 @@ def write_results(
         run: whose files they are.
         splits: image_id, lesion_id, dx, split.
         logits: (n, 7), in the order of `splits`.
-        strangeness: (n,) out-of-distribution scores.
+        strangeness: in the order of `splits`.
         heatmap_scale: what is shown in full colour.
         heatmaps: of how many calibration images that is.
     """
@@ -36,16 +36,18 @@ def write_results(
     lesions = splits["lesion_id"].to_numpy()
     part = splits["split"].to_numpy()
     held = part == "calibration"
-    trust = Trust.fit(config, logits[held], labels[held], training_weights(run, splits), strangeness[held])
+    scores = strangeness.scores
+    known = Strangeness(scores[held], strangeness.changed)
+    trust = Trust.fit(config, logits[held], labels[held], training_weights(run, splits), known)
     fitted_on = {"split": "calibration", "n": int(held.sum()), "heatmaps": heatmaps}
     figures = {
-        name: trust.figures(labels[rows], logits[rows], lesions[rows], strangeness[rows], config.seed)
+        name: trust.figures(labels[rows], logits[rows], lesions[rows], scores[rows], config.seed)
         for name in HELD_OUT
         for rows in [part == name]
     }
     run.write_json(CALIBRATION, {**trust.to_dict(), "heatmap_scale": heatmap_scale, "fitted_on": fitted_on})
     probabilities = trust.calibration.probabilities(logits)
-    run.write_csv(PREDICTIONS, prediction_table(splits, part, logits, probabilities, strangeness))
+    run.write_csv(PREDICTIONS, prediction_table(splits, part, logits, probabilities, scores))
     run.write_json(METRICS, figures)
 
 

@@ -51,8 +51,8 @@ def subgroup_figures(
     """Figures of each group, and the largest gaps between two groups of one kind.
 
     Balanced accuracy depends on which diagnoses a group holds, so two groups are compared on the diagnoses of which
-    both have `SHARED` images (`FEW` in all), and only on those. With many pairs, some gap is large by chance: `clear` says that this
-    one is not, at 5 % over all pairs of its measure (Bonferroni).
+    both have `SHARED` images, `FEW` in all, and only on those. With many pairs, some gap is large by chance: `clear`
+    says that this one is not, at 5 % over all pairs of its measure (Bonferroni).
 
     Args:
         table: n rows: dx, predicted (codes), and any of sex, age (years), localization, dx_type, ita (degrees); what is

@@ -21,6 +21,19 @@ Figures = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
+class Strangeness:
+    """Out-of-distribution scores; higher is stranger.
+
+    Attributes:
+        scores: (n,) of images.
+        changed: (m,) of calibration images as another camera would have taken them; only for the fit.
+    """
+
+    scores: np.ndarray
+    changed: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class Trust:
     """How logits become probabilities, prediction sets, warnings and refusals. What an older run lacks is None.
 
@@ -30,7 +43,7 @@ class Trust:
         scores: code -> nonconformity of its calibration images; see `core.evaluation.conformal`.
         points: name of an operating point -> positives (codes), target_sensitivity, threshold, n_positive.
         strangest: images with a higher out-of-distribution score are refused.
-        false_refusals: the share of calibration images that this refuses.
+        false_refusals: at most this share of the calibration images is refused.
     """
 
     calibration: Calibration
@@ -47,7 +60,7 @@ class Trust:
         logits: np.ndarray,
         labels: np.ndarray,
         class_weights: np.ndarray,
-        ood_scores: np.ndarray | None = None,
+        strangeness: Strangeness | None = None,
     ) -> "Trust":
         """Fit everything on the calibration split.
 
@@ -56,7 +69,7 @@ class Trust:
             logits: (n, 7).
             labels: (n,) indices into `CODES`.
             class_weights: (7,) of the training.
-            ood_scores: (n,), or None where the run has no such score.
+            strangeness: of the same images, or None where the run has no such score.
         """
         calibration = fit_calibration(logits, labels, class_weights)
         probabilities = calibration.probabilities(logits)
@@ -74,8 +87,8 @@ class Trust:
             config.set_level,
             calibration_scores(labels, probabilities),
             points,
-            None if ood_scores is None else threshold(ood_scores, config.false_refusals),
-            None if ood_scores is None else config.false_refusals,
+            strangeness and threshold(strangeness.scores, config.false_refusals, strangeness.changed),
+            strangeness and config.false_refusals,
         )
 
     @classmethod

@@ -52,6 +52,18 @@ def overlay(image: np.ndarray, heatmap: np.ndarray, scale: float, opacity: float
     return np.round(picture).astype(np.uint8)
 
 
+def full_colour(heatmap: np.ndarray) -> float:
+    """The value that one heatmap alone would be shown in full colour at: a single hot cell does not fade the rest.
+
+    Args:
+        heatmap: (h, w), at least 0.
+
+    Returns:
+        The 98th percentile, or the hottest where that is 0; over 0.
+    """
+    return float(np.quantile(heatmap, 0.98)) or float(heatmap.max()) or 1.0
+
+
 def _unseen(image: np.ndarray) -> np.ndarray:
     """Grey, faint and hatched: there is an image here, but the model did not look at it."""
     height, width = image.shape[:2]
@@ -75,8 +87,8 @@ def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     height, width = picture.shape[:2]
     grown = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
     outlines, _ = cv2.findContours(grown, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    thickness = max(1, round(max(height, width) / 300))
+    thickness = max(1, round(max(height, width) / 450))
     drawn = picture.copy()
-    for ink, share in (((30, 30, 30), 3), ((255, 255, 255), 1)):
-        cv2.drawContours(drawn, outlines, -1, ink, thickness * share, cv2.LINE_AA)
+    for ink, more in (((30, 30, 30), 2), ((255, 255, 255), 0)):
+        cv2.drawContours(drawn, outlines, -1, ink, thickness + more, cv2.LINE_AA)
     return drawn

@@ -12,10 +12,13 @@ from core.data.ham10000 import Dataset
 from core.data.images import model_input, read_image
 from core.data.strangers import stranger
 from core.evaluation.outliers import fit_outliers
+from core.evaluation.trust import Strangeness
 from core.models.trunk_cache import TrunkCache
+from core.runs.progress import Progress
 from core.runs.run import FEATURES, OUTLIERS, Run
 
-CHANGED_IMAGES = 2500  # training images that are seen as another camera would: at 50 a second, most of a minute
+CHANGED_IMAGES = 2000  # training images that are seen as another camera would: at 50 a second, most of a minute
+CHANGED_HELD = 500  # calibration images, seen so too, that the threshold is set by
 CHANGED_VIEW = -1
 STRANGERS = 1000  # pictures that are no dermatoscopy; never more than there are training images
 STRANGERS_VERSION = 1
@@ -30,8 +33,8 @@ def fit_strangeness(
     config: TrainConfig,
     dataset: Dataset,
     splits: pd.DataFrame,
-    step: Callable,
-) -> np.ndarray:
+    progress: Progress,
+) -> Strangeness:
     """Fit, and write features.npy and outliers.npz.
 
     Args:
@@ -41,24 +44,34 @@ def fit_strangeness(
         config: the run's.
         dataset: its images.
         splits: in the order of `dataset.images`.
-        step: called with (done, total, already) after each batch; may raise to stop.
+        progress: what is told.
 
     Returns:
-        (n,) out-of-distribution scores of all images; higher is stranger.
+        The scores that results are made from.
     """
     cache = TrunkCache(sensor, config)
-    features = np.asarray(cache.outputs(dataset, dataset.images, 0, step))
+    phase = progress.status.phase
+    progress.phase(phase, "Features of every image.")
+    features = np.asarray(cache.outputs(dataset, dataset.images, 0, progress.step))
     stream = io.BytesIO()
     np.save(stream, features[:, -pooled:].astype(np.float16))
     run.write_bytes(FEATURES, stream.getvalue())
 
     train = np.random.default_rng(config.seed).permutation(np.flatnonzero(splits["split"] == "train"))
-    changed = cache.outputs(dataset, dataset.images.iloc[np.sort(train[:CHANGED_IMAGES])], CHANGED_VIEW, step)
-    outliers = fit_outliers(features[train], np.asarray(changed), _strangers(cache, config, dataset, train, step))
+    progress.phase(phase, "Training images as other cameras would have taken them.")
+    some = np.sort(train[:CHANGED_IMAGES])
+    held = np.flatnonzero(splits["split"] == "calibration")[:CHANGED_HELD]
+    changed, changed_held = (
+        np.asarray(cache.outputs(dataset, dataset.images.iloc[rows], CHANGED_VIEW, progress.step))
+        for rows in (some, held)
+    )
+    progress.phase(phase, "Drawn pictures that are no dermatoscopy.")
+    strangers = _strangers(cache, config, dataset, train, progress.step)
+    outliers = fit_outliers(features[train], changed, strangers)
     stream = io.BytesIO()
     outliers.save(stream)
     run.write_bytes(OUTLIERS, stream.getvalue())
-    return outliers.score(features)
+    return Strangeness(outliers.score(features), outliers.score(changed_held))
 
 
 def _strangers(

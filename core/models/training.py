@@ -94,7 +94,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     logits = all_logits(compiled_logits(classifier.top), sources.plain, np.arange(len(splits)))
     _save_model(run, classifier)
     scale = _heatmap_scale(run, config, dataset, classifier, rows["calibration"][:SCALE_IMAGES], logits)
-    strangeness = fit_strangeness(run, classifier.sensor, classifier.pooled, config, dataset, splits, progress.step)
+    strangeness = fit_strangeness(run, classifier.sensor, classifier.pooled, config, dataset, splits, progress)
     write_results(run, splits, logits, strangeness, scale, min(SCALE_IMAGES, len(rows["calibration"])))
     manifest = run.manifest()
     manifest["seconds"] = round(time.monotonic() - started, 1)

@@ -83,14 +83,14 @@ def headline(figures: dict[str, Any]) -> None:
     melanomas = (figures.get("melanoma_sensitivity") or {}).get("n", 0)
     widgets.metric_row(
         [
-            Tile(label, percent(figures[key].get("value")), (interval(figures[key]), line))
+            Tile(label, percent((figures.get(key) or {}).get("value")), (interval(figures.get(key)), line))
             for key, label, line in (
                 ("balanced_accuracy", "Balanced accuracy", n),
                 ("melanoma_sensitivity", "Melanoma sensitivity", f"of {melanomas:,} melanomas"),
                 ("macro_auc", "Macro AUC", n),
                 ("accuracy", "Accuracy", f"always “nevus” would score {always}"),
             )
-            if figures.get(key)
+            if key != "melanoma_sensitivity" or key in figures  # not in a run of an older DermLens
         ]
     )
 

@@ -138,9 +138,9 @@ def insisted(run: Run, source: str | bytes, prediction: Prediction) -> bool:
         return True
     st.error(f"**The model gives no answer to this image.** {reasons}", icon=":material/block:")
     with st.grid(3, min_column_width=280) as grid, grid.cell():
-        st.image(prediction.image, caption="The image", alt="The image", **PICTURE)
         st.button("Show anyway", icon=":material/visibility:", on_click=st.session_state.__setitem__,
                   args=(INSISTED, key), help="An answer to such an image has no meaning by itself.")  # fmt: skip
+        st.image(prediction.image, caption="The image", alt="The image", **PICTURE)
     return False
 
 

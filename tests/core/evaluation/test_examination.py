@@ -64,7 +64,7 @@ def test_it_stays_finished_and_says_that_it_was_examined(examined):
 def test_only_what_is_missing_is_made(examined, monkeypatch):
     before = {name: (examined.folder / name).stat().st_mtime_ns for name in PARTS}
     (examined.folder / SUBGROUPS).unlink()
-    for name in ("near_duplicates", "suspicious_labels", "measure_heatmaps"):
+    for name in ("near_duplicates", "label_table", "measure_heatmaps"):
         monkeypatch.setattr(examination, name, lambda *_: pytest.fail("made again"))
     examine(examined)
     after = {name: (examined.folder / name).stat().st_mtime_ns for name in PARTS}

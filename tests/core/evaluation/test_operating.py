@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 from core.diagnoses import BY_CODE, CODES
 from core.evaluation.operating import (
     POINTS,
+    at_prevalence,
     choose_threshold,
     curves,
     is_positive,
@@ -123,6 +124,32 @@ def test_curves_hold_every_threshold(answers):
         everybody = positive.mean() - (1 - positive.mean()) * odds
         assert row.net_benefit_all == pytest.approx(everybody)
     assert first["net_benefit"] == pytest.approx(positive.mean())
+
+
+def test_net_benefit_at_another_prevalence_is_that_of_probabilities_that_hold_there():
+    """Those of a set in which a fifth are ill mean less where one in twenty-five is; following them must not look bad.
+
+    A sample drawn at the other prevalence, with probabilities right for it, gives the same curve.
+    """
+    dice = np.random.default_rng(4)
+    scores = dice.beta(0.5, 2, 60000)
+    positive = dice.random(60000) < scores  # calibrated
+    there = 0.04
+    moved = curves(positive, scores, there)
+    ill, well = np.flatnonzero(positive), np.flatnonzero(~positive)
+    rows = np.r_[dice.choice(ill, 2400), dice.choice(well, 57600)]
+    drawn = curves(positive[rows], at_prevalence(scores[rows], positive.mean(), there))
+    for probability in (0.01, 0.03, 0.1):
+        benefits = [np.interp(probability, table["probability"], table["net_benefit"]) for table in (moved, drawn)]
+        assert benefits[0] == pytest.approx(benefits[1], abs=0.0015)
+        assert benefits[0] >= 0
+    assert (curves(positive[:50], scores[:50])["probability"] == curves(positive[:50], scores[:50])["threshold"]).all()
+
+
+def test_a_probability_at_another_prevalence_is_bayes():
+    assert at_prevalence(0.5, 0.5, 0.1) == pytest.approx(0.1)
+    assert at_prevalence(0.3, 0.2, 0.2) == 0.3
+    assert at_prevalence(np.array([0.0, 1.0]), 0.2, 0.01).tolist() == [0, 1]
 
 
 def test_curves_of_one_kind_only_and_of_certainty():

@@ -7,6 +7,7 @@ from core.config import TrainConfig
 from core.diagnoses import CODES
 from core.evaluation.calibration import calibrated
 from core.evaluation.results import prediction_table, training_weights, write_results
+from core.evaluation.trust import Strangeness
 from core.runs.run import Run
 
 
@@ -42,11 +43,16 @@ def imbalanced(n: int = 3000, seed: int = 3) -> tuple[pd.DataFrame, np.ndarray]:
     return splits, logits.astype(np.float32)
 
 
+def known(scores: np.ndarray) -> Strangeness:
+    """Scores of images that no other camera has seen."""
+    return Strangeness(scores, np.empty(0))
+
+
 def test_probabilities_of_a_weighted_training_are_those_of_the_data(tmp_path):
     """A network that was taught to take all seven for equally common finds three times too many melanomas."""
     run = Run.create(TrainConfig(), tmp_path / "a")
     splits, logits = imbalanced()
-    write_results(run, splits, logits, np.arange(len(splits), dtype=float), 1.0, 5)
+    write_results(run, splits, logits, known(np.arange(len(splits), dtype=float)), 1.0, 5)
     predictions, test = run.predictions(), (splits["split"] == "test").to_numpy()
     naive = calibrated(logits)[test]
     for code in ("nv", "df"):
@@ -68,10 +74,10 @@ def test_everything_is_fitted_on_the_calibration_split_alone(tmp_path):
     splits, logits = imbalanced()
     strangeness = np.random.default_rng(0).normal(size=len(splits))
     first, second = (Run.create(TrainConfig(class_weights=False), tmp_path / name) for name in "ab")
-    write_results(first, splits, logits, strangeness, 1.0, 5)
+    write_results(first, splits, logits, known(strangeness), 1.0, 5)
     elsewhere = splits["split"] != "calibration"
     other = splits.assign(dx=splits["dx"].where(~elsewhere, "vasc"))
-    write_results(second, other, logits, np.where(elsewhere, 99.0, strangeness), 1.0, 5)
+    write_results(second, other, logits, known(np.where(elsewhere, 99.0, strangeness)), 1.0, 5)
     assert first.calibration() == second.calibration()
     assert first.calibration()["fitted_on"]["n"] == (~elsewhere).sum()
     assert second.metrics()["test"]["refusal"]["refused"]["value"] == 1
@@ -84,7 +90,7 @@ def test_levels_are_those_that_were_asked_for(tmp_path):
     for level in (0.8, 0.95):
         config = TrainConfig(set_level=level, target_sensitivity=level, false_refusals=1 - level)
         run = Run.create(config, tmp_path / str(level))
-        write_results(run, splits, logits, strangeness, 1.0, 5)
+        write_results(run, splits, logits, known(strangeness), 1.0, 5)
         test = run.metrics()["test"]
         shares[level] = (
             test["prediction_sets"]["coverage"]["value"],

@@ -8,7 +8,7 @@ from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.errors import ConfigError
 from core.explain.methods import METHODS
-from core.models.classifier import build_classifier, answering_pass
+from core.models.classifier import answering_pass, build_classifier
 from core.models.explaining import IMAGE, LAST, Explainer, log_odds
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (224, 224, 3), dtype=np.uint8)
@@ -47,13 +47,13 @@ def test_every_method_explains_every_diagnosis(explainer, method):
     assert not np.allclose(*maps)
 
 
-@pytest.mark.parametrize(("layer", "side"), [("top", 7), ("block5", 14), ("block4", 28), ("block2", 112)])
+@pytest.mark.parametrize(("layer", "side"), [("top", 7), ("block4", 28)])
 def test_a_map_is_as_fine_as_its_cut_point(explainer, layer, side):
     assert explainer.heatmap(PIXELS, "layercam", 2, layer).shape == (side, side)
 
 
-@pytest.mark.parametrize("name", ["mobilenetv3small", "efficientnetv2b0"])
-def test_cut_points_of_the_other_backbones(name):
+def test_cut_points_of_another_backbone():
+    name = "mobilenetv3small"
     keras.utils.set_random_seed(5)
     other = build_classifier(TrainConfig(backbone=name, weights="none"))
     explainer = Explainer(other.model, other.gradcam_layer)
@@ -62,7 +62,7 @@ def test_cut_points_of_the_other_backbones(name):
         assert explainer.heatmap(PIXELS, "gradcam", 0, layer).ndim == 2
 
 
-def test_integrated_gradients_add_up_to_the_difference_of_the_scores(explainer, monkeypatch):
+def test_integrated_gradients_add_up_to_the_difference_of_the_scores(explainer):
     """Completeness, with the cut at zero taken out: the maps of a diagnosis and against it are one sum."""
     from core.explain import integrated
     from core.explain.perturbation import blurred
