@@ -47,6 +47,7 @@ _FILES = {
     "config": contract.CONFIG,
     "manifest": contract.MANIFEST,
     "metrics": contract.METRICS,
+    "model_card": contract.MODEL_CARD,
     "history": contract.HISTORY,
     "splits": contract.SPLITS,
     "predictions": contract.PREDICTIONS,
@@ -124,6 +125,11 @@ def manifest(run: Run) -> dict[str, Any]:
 def metrics(run: Run) -> dict[str, Any]:
     """See `Run.metrics`."""
     return _read(run, "metrics")
+
+
+def model_card(run: Run) -> str:
+    """See `Run.model_card`."""
+    return _read(run, "model_card")
 
 
 def history(run: Run) -> pd.DataFrame:

@@ -42,7 +42,7 @@ def zoom(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.nd
     height, width = image.shape[:2]
     scale = np.exp(dice.uniform(-0.7, 0.9) * strength)
     frame = cv2.getRotationMatrix2D((width / 2, height / 2), dice.uniform(-180, 180) * min(strength, 1), scale)
-    frame[:, 2] += dice.uniform(-0.08, 0.08, 2) * strength * (width, height)
+    frame[:, 2] = frame[:, 2] + dice.uniform(-0.08, 0.08, 2) * strength * (width, height)
     border = dice.choice([cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT], p=[0.6, 0.2, 0.2])
     return cv2.warpAffine(image, frame, (width, height), flags=cv2.INTER_AREA, borderMode=int(border))
 
@@ -92,7 +92,7 @@ def processing(image: np.ndarray, dice: np.random.Generator, strength: float) ->
         return _to_pixels(image + grain.astype(np.float32))
     quality = int(np.clip(dice.uniform(20, 70) / max(strength, 0.1), 5, 95))
     packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-    return np.ascontiguousarray(cv2.imdecode(packed, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)[..., ::-1].copy()
 
 
 def lighting(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.ndarray:

@@ -6,7 +6,7 @@ on that of the other once they are aligned. Three steps, each for what the one b
 1. Candidates: coarse grey thumbnails on whitened principal components, where two lesions in the middle of two pictures
    are far apart. Every image is compared with every other in eight orientations and five crops.
 2. Alignment: an affine one by ECC (Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation
-   coefficient maximization", TPAMI 2008), coarse, then fine.
+   coefficient maximization", TPAMI 2008), in three steps from coarse to fine.
 3. Similarity: the correlation of the fine structure where the two overlap.
 """
 
@@ -28,13 +28,12 @@ SIDE = 96  # pixels: what an image is shrunk to; a different aspect ratio is lef
 THUMBNAIL = 24  # pixels: what candidates are looked for on
 COMPONENTS = 96
 LEARNED_FROM = 1500  # images whose thumbnails give the components
-CANDIDATE = 0.72  # cosine from which a pair is aligned
+CANDIDATE = 0.7  # cosine from which a pair is aligned
 MOST = 20  # candidates of one image: a drawn or empty image resembles hundreds
 DARK = 25  # grey level below which a pixel is the frame that the dermatoscope leaves
 RIM = 7  # pixels around it that show its edge
 CROP = 0.1  # share of a side that a crop may have taken
-COARSE, FINE = 32, SIDE  # pixels: the two alignments
-PROMISING = 0.75  # correlation from which the coarse alignment is refined
+STEPS = ((24, 0.8), (48, 0.72), (SIDE, SIMILAR))  # pixels of each alignment, and the correlation to go on with
 OVERLAP = 0.6  # share of the picture that two aligned images must have in common
 _BLOCK = 32  # images compared at a time
 
@@ -169,10 +168,10 @@ def _verify(image: np.ndarray, other: np.ndarray, pair: _Pair) -> tuple[float, s
     top, left, side = (figure / SIDE for figure in _boxes()[pair.box])
     warp = np.array([[side, 0.0, left], [0.0, side, top]], np.float32)  # in shares of a side
     similarity = 0.0
-    for size, needed in ((COARSE, 0.0), (FINE, PROMISING)):
+    for size, needed in STEPS:
+        similarity, warp = _aligned(_fine_structure(image, size), _fine_structure(other, size), warp)
         if similarity < needed:
             return 0.0, ""
-        similarity, warp = _aligned(_fine_structure(image, size), _fine_structure(other, size), warp)
     return similarity, _change(pair.orientation, warp)
 
 
@@ -198,7 +197,8 @@ def _aligned(image: np.ndarray, other: np.ndarray, warp: np.ndarray) -> tuple[fl
     scaled = (warp * [1.0, 1.0, size]).astype(np.float32)
     steps = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
     try:
-        _, scaled = cv2.findTransformECC(other, image, scaled, cv2.MOTION_AFFINE, steps, None, 3)
+        found = cv2.findTransformECC(other, image, scaled, cv2.MOTION_AFFINE, steps, None, 3)  # type: ignore[call-overload]
+        scaled = np.asarray(found[1])
     except cv2.error:  # they have nothing in common that could be aligned
         return 0.0, warp
     inverse = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

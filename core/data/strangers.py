@@ -79,9 +79,11 @@ def leaves(dice: np.random.Generator) -> np.ndarray:
         shape = np.zeros((SIDE, SIDE), np.uint8)
         _draw_shape(shape, dice, dice.uniform(0, SIDE, 2), size)
         tone = ground * (1 - ranged) + _colour(dice) * ranged
-        inside = (tone + texture * dice.uniform(0, 120)) * _shade(dice)
-        seen = shape[..., None] / np.float32(255)
-        image = image * (1 - seen) + inside * seen
+        left, top, width, height = cv2.boundingRect(shape)  # a leaf is small: the rest need not be touched
+        box = np.s_[top : top + height, left : left + width]
+        inside = (tone + texture[box] * dice.uniform(0, 120)) * _shade(dice)[box]
+        seen = shape[box][..., None] / np.float32(255)
+        image[box] = image[box] * (1 - seen) + inside * seen
     return _to_pixels(image)
 
 
@@ -143,7 +145,7 @@ def pattern(dice: np.random.Generator) -> np.ndarray:
         levels = np.clip(levels + (_noise(dice, dice.uniform(0, 2)) - 0.5) * dice.uniform(0, 0.7), 0, 1)
     image = _mix(_colour(dice), _colour(dice), levels)
     if dice.random() < 0.4:
-        corners = np.float32([[0, 0], [SIDE, 0], [SIDE, SIDE], [0, SIDE]])
+        corners = np.array([[0, 0], [SIDE, 0], [SIDE, SIDE], [0, SIDE]], np.float32)
         moved = corners + dice.uniform(-0.35, 0.35, (4, 2)).astype(np.float32) * SIDE
         warp = cv2.getPerspectiveTransform(corners, moved)
         image = cv2.warpPerspective(image, warp, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT_101)
@@ -199,7 +201,7 @@ def _colour(dice: np.random.Generator) -> np.ndarray:
     if dice.random() < 0.5:
         return dice.uniform(0, 255, 3).astype(np.float32)
     value, hue, saturation = dice.uniform(60, 250), dice.uniform(0, 45), dice.uniform(0.05, 0.7)
-    pixel = np.float32([[[hue, saturation, value]]])
+    pixel = np.array([[[hue, saturation, value]]], np.float32)
     return cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0]
 
 

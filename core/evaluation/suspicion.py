@@ -2,9 +2,9 @@
 
 Each label is judged by images of other lesions alone: kernel ridge regression on the pooled features, with every lesion
 left out in turn (by the closed form: Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, 5.4.2),
-and its scores made probabilities. That is what confident learning ranks by as "self-confidence" (Northcutt, Jiang and
-Chuang, JAIR 70, 2021). What it does not know of are siblings: all images of a lesion have one diagnosis, so that a label
-which differs from its siblings' is nearly always wrong somewhere. Both go into one posterior.
+and its scores made probabilities. The probability of the label itself is what confident learning ranks by, as
+"self-confidence" (Northcutt, Jiang and Chuang, JAIR 70, 2021). What that does not know of are siblings: all images of a
+lesion have one diagnosis, and where their labels differ, one is wrong. Both go into one posterior.
 """
 
 import numpy as np
@@ -117,7 +117,7 @@ def _left_out_probabilities(features: np.ndarray, labels: np.ndarray, lesions: n
     for number in range(groups):
         some = group == number
         scores[some] = _left_out_scores(seen[some], truth[some], lesion[some])
-    model = LogisticRegression(C=10.0, max_iter=200).fit(scores, labels)
+    model = LogisticRegression(C=10.0, max_iter=1000).fit(scores, labels)
     probabilities[:, present] = np.maximum(model.predict_proba(scores), SMALLEST)
     return probabilities
 

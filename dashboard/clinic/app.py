@@ -72,7 +72,10 @@ def assess(upload: Upload | None) -> tuple[Prediction | None, Answer, Any, Any]:
         problem = markup.problem(text("broken_model_title"), str(error))
     else:
         shown = dataclasses.replace(prediction, image=at_most(prediction.image, SHOWN_PIXELS))
-        answer = _answer(markup.answer(prediction, prediction.code), prediction.code)
+        if prediction.refused:  # nothing is chosen: choosing one is how somebody insists
+            answer = _answer(markup.refusal(prediction))
+        else:
+            answer = _answer(markup.answer(prediction, prediction.code), prediction.code)
         return shown, answer, markup.notices(prediction.synthetic), markup.provenance(prediction.run_id)
     return None, _answer(problem), gr.skip(), gr.skip()
 
@@ -111,29 +114,32 @@ def take_example(event: gr.EventData) -> np.ndarray | None:
 # ---- what programs call --------------------------------------------------------------------------
 
 
-def predict(image: Upload | None) -> dict[str, Any]:
+def predict(image: Upload | None, show_anyway: bool = False) -> dict[str, Any]:
     """The seven calibrated probabilities of one dermatoscopic image. For research and education only.
 
     Args:
         image: a JPEG, PNG, BMP, TIFF or WebP file; it is read as it is, without conversion.
+        show_anyway: give the figures of an image that is refused, too; they do not hold.
 
     Returns:
-        diagnosis (the most probable one's code), probabilities and logits (code -> figure), run (which run
-        answered), synthetic (whether it learned from drawn images only) and notice.
+        diagnosis (code of what the image speaks for most), most_probable (code), probabilities and logits (code ->
+        figure), prediction_set, operating_points: all None when refused. refused, reasons and quality (code ->
+        sentence), run (which run answered), synthetic (whether it learned from drawn images only) and notice.
     """
     try:
-        return _predict(image).to_dict()
+        return _predict(image).to_dict(insist=bool(show_anyway))
     except DermLensError as error:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def explain(image: Upload | None, diagnosis: str = "", opacity: float = 0.5) -> np.ndarray:
+def explain(image: Upload | None, diagnosis: str = "", opacity: float = 0.5, show_anyway: bool = False) -> np.ndarray:
     """The Grad-CAM heatmap of a diagnosis over one dermatoscopic image. For research and education only.
 
     Args:
         image: a JPEG, PNG, BMP, TIFF or WebP file; it is read as it is, without conversion.
-        diagnosis: mel, nv, bcc, akiec, bkl, df or vasc; empty for the most probable.
+        diagnosis: mel, nv, bcc, akiec, bkl, df or vasc; empty for what the image speaks for most.
         opacity: of the strongest heat, 0 to 1.
+        show_anyway: explain an image that is refused, too.
 
     Returns:
         A PNG of the original's size. What the model did not see is grey and hatched.
@@ -143,7 +149,10 @@ def explain(image: Upload | None, diagnosis: str = "", opacity: float = 0.5) -> 
             raise ConfigError(text("unknown_diagnosis").format(codes=", ".join(CODES), code=repr(diagnosis)))
         if not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
             raise ConfigError(text("bad_opacity").format(opacity=repr(opacity)))
-        return _predict(image).overlay(diagnosis or None, opacity)
+        prediction = _predict(image)
+        if prediction.refused and not show_anyway:
+            raise ImageError(f"{' '.join(text(code) for code in prediction.refusals)} {text('refused_api')}")
+        return prediction.overlay(diagnosis or None, opacity)
     except DermLensError as error:
         raise gr.Error(str(error), print_exception=False) from None
 
@@ -214,11 +223,12 @@ def _open_to_programs(model: dict[str, Any]) -> None:
         image = gr.Image(label="image")
         diagnosis = gr.Textbox("", label="diagnosis")
         opacity = gr.Number(0.5, label="opacity")
+        insist = gr.Checkbox(False, label="show_anyway")
         figures = gr.JSON(label="prediction")
         picture = gr.Image(label="overlay", format="png")
         first, second = gr.Button(), gr.Button()
-    first.click(predict, image, figures, api_name="predict", preprocess=False, **model)
-    second.click(explain, [image, diagnosis, opacity], picture, api_name="explain", preprocess=False, **model)
+    first.click(predict, [image, insist], figures, api_name="predict", preprocess=False, **model)
+    second.click(explain, [image, diagnosis, opacity, insist], picture, api_name="explain", preprocess=False, **model)
 
 
 def launch(page: gr.Blocks, host: str, port: int) -> str:

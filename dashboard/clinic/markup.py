@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from core.data.images import model_input
-from core.diagnoses import BY_CODE, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE, Diagnosis
-from core.predictor import Prediction
+from core.diagnoses import BY_CODE, CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE, Diagnosis
+from core.prediction import OperatingPoint, Prediction, PredictionSet
 from dashboard.clinic.texts import text
 
 THUMBNAIL = 96  # pixels, the side of an example's picture
@@ -49,21 +49,101 @@ def percent(share: float) -> str:
 
 
 def answer(prediction: Prediction, chosen: str) -> str:
-    """The most probable diagnosis in big type and the seven confidences as bars, which choose the heatmap."""
+    """What the image speaks for, how sure that is, and the seven confidences as bars, which choose the heatmap."""
     ranked = prediction.ranked()
-    best, share = ranked[0]
-    malignant = sum(p for diagnosis, p in ranked if diagnosis.malignant)
-    unsure = f'<p class="dl-unsure">{escape(text("unsure"))}</p>' if share < 0.5 else ""
-    headline = (
-        f'<div class="dl-headline" aria-live="polite"><p class="dl-eyebrow">{escape(text("most_probable"))}</p>'
-        f'<p class="dl-diagnosis">{escape(best.name)}</p>'
-        f'<p class="dl-share"><strong>{escape(percent(share))}</strong> {escape(text("confidence"))} {_kind(best)}</p>'
-        f"{unsure}"
-        f'<p class="dl-together">{escape(text("malignant_together"))}: '
-        f"<strong>{escape(percent(malignant))}</strong></p></div>"
-    )
     bars = "".join(_bar(diagnosis, p, diagnosis.code == chosen) for diagnosis, p in ranked)
-    return headline + _list(bars, text("choose")) + f'<p class="dl-fine">{escape(text("calibrated"))}</p>'
+    return (
+        _insisted(prediction)
+        + _spoken_for(prediction)
+        + _warnings(prediction)
+        + _points(prediction.points)
+        + _prediction_set(prediction.prediction_set)
+        + _list(bars, text("choose"))
+        + f'<p class="dl-fine">{escape(text("calibrated"))}</p>'
+    )
+
+
+def refusal(prediction: Prediction) -> str:
+    """Why there is no answer, and the button for whoever wants one all the same."""
+    reasons = " ".join(text(code) for code in prediction.refusals)
+    button = (
+        f'<button type="button" class="dl-insist" data-code="{prediction.code}">{escape(text("insist"))}</button>'
+        f'<span class="dl-fine">{escape(text("insist_hint"))}</span>'
+    )
+    body = f"{escape(reasons)} {escape(text('refused_next'))}</p><p>{button}"
+    return _headline("dl-problem dl-refused", text("refused_title"), body, 'role="alert"') + _list(_empty_bars())
+
+
+def _insisted(prediction: Prediction) -> str:
+    """Above an answer that was refused at first: that it was."""
+    if not prediction.refused:
+        return ""
+    reasons = " ".join(text(code) for code in prediction.refusals)
+    return f'<p class="dl-warning" role="alert"><strong>{escape(text("insisted"))}</strong> {escape(reasons)}</p>'
+
+
+def _spoken_for(prediction: Prediction) -> str:
+    """The answer in big type; where another diagnosis is more probable, that too."""
+    best, share = prediction.ranked()[0]
+    spoken = BY_CODE[prediction.code]
+    shares = dict(zip(CODES, prediction.probabilities, strict=True))
+    more = ""
+    if best.code != spoken.code:
+        sentence = escape(text("more_probable")).format(
+            name=f"<strong>{escape(best.name)}</strong>", share=escape(percent(share))
+        )
+        more = f'<p class="dl-unsure">{sentence}</p>'
+    elif share < 0.5:
+        more = f'<p class="dl-unsure">{escape(text("unsure"))}</p>'
+    return (
+        f'<div class="dl-headline" aria-live="polite"><p class="dl-eyebrow">{escape(text("speaks_for"))}</p>'
+        f'<p class="dl-diagnosis">{escape(spoken.name)}</p>'
+        f'<p class="dl-share"><strong>{escape(percent(shares[spoken.code]))}</strong> {escape(text("confidence"))} '
+        f"{_kind(spoken)}</p>{more}</div>"
+    )
+
+
+def _warnings(prediction: Prediction) -> str:
+    """What is wrong with the image, but does not forbid an answer."""
+    codes = [code for code in prediction.quality.problems if code not in prediction.refusals]
+    items = "".join(f"<li>{escape(text(code))}</li>" for code in codes)
+    return f'<ul class="dl-warning" aria-label="{escape(text("quality"))}">{items}</ul>' if items else ""
+
+
+def _points(points: Sequence[OperatingPoint]) -> str:
+    """Above or below each threshold, and what the threshold is worth."""
+    items = []
+    for point in points:
+        found = text("found_measured" if point.sensitivity is not None else "found_target")
+        worth = found.format(
+            found=_of_ten(point.target_sensitivity if point.sensitivity is None else point.sensitivity),
+            flagged=_of_ten(None if point.specificity is None else 1 - point.specificity),
+        )
+        mark, key = ("▲", "flagged") if point.flagged else ("○", "not_flagged")
+        sentence = text(key).format(
+            what=text(f"point_{point.name}"), share=percent(point.probability), threshold=percent(point.threshold)
+        )
+        kind = "dl-flagged" if point.flagged else ""
+        worth = f'<span class="dl-fine">{escape(worth)}</span>'
+        items.append(f'<li class="{kind}"><strong>{mark} {escape(sentence)}</strong> {worth}</li>')
+    return f'<ul class="dl-points">{"".join(items)}</ul>' if items else ""
+
+
+def _of_ten(share: float | None) -> str:
+    """0.87 -> "8.7"."""
+    return "–" if share is None else f"{10 * share:.1f}"
+
+
+def _prediction_set(members: PredictionSet | None) -> str:
+    """The diagnoses that cannot be ruled out, in words."""
+    if members is None:
+        return ""
+    names = ", ".join(BY_CODE[code].name for code in members.codes)
+    key = "set_empty" if not members.codes else "set_all" if len(members.codes) == len(CODES) else "set"
+    sentence = text(key).format(names=names, level=f"{members.level:.0%}")
+    few = ", ".join(BY_CODE[code].name for code in members.unpromised)
+    note = f' <span class="dl-fine">{escape(text("set_unpromised").format(names=few))}</span>' if few else ""
+    return f'<p class="dl-set">{escape(sentence)}{note}</p>'
 
 
 def waiting() -> str:
@@ -166,10 +246,14 @@ def _list(bars: str, hint: str = "") -> str:
     )
 
 
+def _empty_bars() -> str:
+    return "".join(_bar(diagnosis, None, False) for diagnosis in DIAGNOSES)
+
+
 def _placeholder(kind: str, title: str, body: str, attributes: str = "") -> str:
     """A headline over seven empty bars, so that nothing moves when the answer comes."""
-    bars = "".join(_bar(diagnosis, None, False) for diagnosis in DIAGNOSES)
-    return f'{_headline(kind, title, body, attributes)}{_list(bars)}<p class="dl-fine">{escape(text("calibrated"))}</p>'
+    below = f'<p class="dl-fine">{escape(text("calibrated"))}</p>'
+    return _headline(kind, title, body, attributes) + _list(_empty_bars()) + below
 
 
 def _headline(kind: str, title: str, body: str, attributes: str = "") -> str:

@@ -1,5 +1,7 @@
 """Every text of the clinician's page, one dictionary for each language."""
 
+from core.data.quality import PROBLEMS
+
 TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "title": "DermLens",
@@ -12,13 +14,27 @@ TEXTS: dict[str, dict[str, str]] = {
         "assess": "Assess",
         "examples": "Or try a drawn example of",
         # the answer
-        "most_probable": "Most probable diagnosis",
+        "speaks_for": "The image speaks most for",
         "confidence": "confidence",
+        "more_probable": (
+            "More probable all the same, because it is far more common: {name}, {share}. The image speaks for the one, "
+            "how often each occurs for the other."
+        ),
         "kind_mel": "malignant",
         "kind_bcc": "malignant",
         "kind_akiec": "premalignant",
         "benign": "benign",
-        "malignant_together": "Malignant or premalignant, all together",
+        "quality": "Quality of the image",
+        "point_melanoma": "melanoma",
+        "point_malignant": "malignant or premalignant lesions",
+        "flagged": "Above the threshold for {what}: {share} (threshold {threshold}).",
+        "not_flagged": "Below the threshold for {what}: {share} (threshold {threshold}).",
+        "found_measured": "In the run's test it found {found} of 10 of them, and flagged {flagged} of 10 others.",
+        "found_target": "It was chosen to find {found} of 10 of them.",
+        "set": "Cannot be ruled out: {names}. Such a list holds the truth for {level} of the images of each diagnosis.",
+        "set_all": "None of the seven can be ruled out: the image decides nothing.",
+        "set_empty": "None of the seven fits well: this may be something that the model has never learned.",
+        "set_unpromised": "For {names} there were too few cases to promise anything.",
         "unsure": "No diagnosis is more likely than all others together: the model is unsure.",
         "all_seven": "All seven, by confidence",
         "choose": "Choose one to see its heatmap.",
@@ -43,6 +59,15 @@ TEXTS: dict[str, dict[str, str]] = {
         "legend_some": "Blue to green: some evidence",
         "legend_strong": "Yellow to dark red: strong evidence",
         "legend_unseen": "Hatched grey: outside the square that the model saw",
+        # refusals and warnings about the image
+        "refused_title": "No diagnosis for this image",
+        "refused_next": "Whatever the model said of it would mean nothing.",
+        "insist": "Show anyway",
+        "insist_hint": "At your own judgement: the figures do not hold for such an image.",
+        "refused_api": "Ask with show_anyway to get an answer that does not hold.",
+        "insisted": "Shown at your request; these figures do not hold.",
+        "not_dermatoscopy": "It does not look like the dermatoscopic images that the model knows.",
+        **PROBLEMS,
         # problems
         "problem_title": "This image cannot be assessed",
         "problem_next": "No answer was given; another file can be tried right away.",

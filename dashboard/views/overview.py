@@ -32,12 +32,25 @@ def body(run: Run) -> None:
             sensitivities(test)
         with right:
             facts(run)
+    model_card(run)
     where_next()
+
+
+def model_card(run: Run) -> None:
+    """The run for people, to read and to take away."""
+    card = loaders.model_card(run)
+    if card:
+        st.subheader("Model card")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption("Intended use, data, every figure, failures and limits, in Hugging Face's form.")
+            st.download_button("Download", card, f"{run.id}-MODEL_CARD.md", "text/markdown", icon=":material/download:")
+        with st.expander("Read it here", on_change="rerun") as reading:
+            if reading.open:
+                st.markdown(card.split("---", 2)[-1])  # without the front matter, which is for machines
 
 
 def headline(test: dict) -> None:
     """Four figures on the test split, each with what it must be read with."""
-    melanoma = test.get("per_class", {}).get("mel", {})
     accuracy = test.get("accuracy", {}).get("value")
     n = f"n\u00a0=\u00a0{test.get('n', 0):,}"
     widgets.metric_row(
@@ -48,12 +61,7 @@ def headline(test: dict) -> None:
                 (interval(test.get("balanced_accuracy")), n),
                 "The mean share recognised of each diagnosis: rare ones count as much as nevi.",
             ),
-            Tile(
-                "Melanoma sensitivity",
-                percent(melanoma.get("sensitivity")),
-                (f"of {melanoma.get('n', 0):,} melanomas", f"specificity {percent(melanoma.get('specificity'))}"),
-                "The share of melanomas whose most probable answer was melanoma.",
-            ),
+            melanoma(test),
             Tile(
                 "Macro AUC",
                 percent(test.get("macro_auc", {}).get("value")),
@@ -66,7 +74,39 @@ def headline(test: dict) -> None:
                 ("always answering “nevus”", f"would score {percent(test.get('always_nevus_accuracy'))}"),
                 "The share of right answers. Two images in three are nevi, so that it flatters.",
             ),
+            calibration(test),
         )
+    )
+
+
+def melanoma(test: dict) -> Tile:
+    """How many melanomas are found, and at what price: at the run's threshold, else by the answers alone."""
+    point = test.get("operating_points", {}).get("melanoma")
+    if point:
+        return Tile(
+            "Melanomas found",
+            percent(point["sensitivity"]["value"]),
+            (interval(point["sensitivity"]), f"specificity {percent(point['specificity']['value'])}"),
+            f"At the threshold that was chosen for {point['target_sensitivity']:.0%} on the calibration images. The "
+            "specificity is the share of all other images that is not flagged. See Evaluation for other thresholds.",
+        )
+    answers = test.get("per_class", {}).get("mel", {})
+    return Tile(
+        "Melanomas found",
+        percent(answers.get("sensitivity")),
+        (f"of {answers.get('n', 0):,} melanomas", f"specificity {percent(answers.get('specificity'))}"),
+        "The share of melanomas whose answer was melanoma.",
+    )
+
+
+def calibration(test: dict) -> Tile:
+    """How far a probability means what it says."""
+    error = test.get("calibration", {}).get("after", {}).get("ece") or {}
+    return Tile(
+        "Calibration error",
+        percent(error.get("value")),
+        (interval(error), f"n\u00a0=\u00a0{test.get('n', 0):,}"),
+        "The mean distance between a stated probability and how often it holds (ECE); 0 is perfect.",
     )
 
 

@@ -351,9 +351,7 @@ def test_figures_of_the_last_time_are_gone_when_it_goes_on(trainer, runs_folder)
 
 
 def test_a_real_training_from_start_to_served(tiny_data, runs_folder):
-    config = TrainConfig(
-        data_dir=str(tiny_data), backbone="efficientnet_lite0", views=1, epochs=2, measured_heatmaps=0
-    )
+    config = TrainConfig(data_dir=str(tiny_data), backbone="efficientnet_lite0", views=1, epochs=2, measured_heatmaps=0)
     run = jobs.start(config)
     try:
         wait_for(lambda: state(run) not in ("queued", "running"), seconds=180)
