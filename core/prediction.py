@@ -73,6 +73,8 @@ class Prediction:
         refusals: why the run should not be asked of this image: `STRANGE`, and severe problems of quality.
         prediction_set: what cannot be ruled out; None for a run that has no such sets.
         points: how the image lies beside the run's thresholds.
+        heatmap_beats: the share of test images on which such a heatmap points at what the model uses better than a
+            random map and the middle of the image do, 0 to 1; None where that was not measured.
         run_id: the run that answered.
         synthetic: whether that run learned from drawn images only.
     """
@@ -87,6 +89,7 @@ class Prediction:
     refusals: tuple[str, ...]
     prediction_set: PredictionSet | None
     points: tuple[OperatingPoint, ...]
+    heatmap_beats: float | None
     run_id: str
     synthetic: bool
 

@@ -129,9 +129,9 @@ class Predictor:
         logits, maps, features = (np.asarray(output) for output in self._pass(pixels))
         probabilities = self.trust.calibration.probabilities(logits)
         strangeness = self.outliers.score(features) if self.outliers else np.full(len(originals), np.nan)
-        return [
-            self._prediction(*parts) for parts in zip(originals, logits, probabilities, maps, strangeness, strict=True)
-        ]
+        beats = self._heatmap_beats()
+        parts = zip(originals, logits, probabilities, maps, strangeness, strict=True)
+        return [self._prediction(*part, beats) for part in parts]
 
     def _prediction(
         self,
@@ -140,6 +140,7 @@ class Predictor:
         probabilities: np.ndarray,
         maps: np.ndarray,
         strangeness: float,
+        heatmap_beats: float | None,
     ) -> Prediction:
         quality = assess_quality(original)
         strange = self.trust.strangest is not None and strangeness > self.trust.strangest
@@ -154,9 +155,15 @@ class Predictor:
             refusals=(*((STRANGE,) if strange else ()), *(code for code in quality.problems if code in SEVERE)),
             prediction_set=self._prediction_set(probabilities),
             points=tuple(self._point(name, point, probabilities) for name, point in (self.trust.points or {}).items()),
+            heatmap_beats=heatmap_beats,
             run_id=self.run.id,
             synthetic=self.synthetic,
         )
+
+    def _heatmap_beats(self) -> float | None:
+        """Asked anew each time: it is measured after the run is finished."""
+        beats = self.run.heatmaps().get("methods", {}).get("gradcam", {}).get("beats", {})
+        return (beats.get("both", {}).get("both") or {}).get("value")
 
     def _prediction_set(self, probabilities: np.ndarray) -> PredictionSet | None:
         scores, level = self.trust.scores, self.trust.level

@@ -22,7 +22,7 @@ from sklearn.decomposition import PCA
 
 from core.data.images import read_image
 
-SIMILAR = 0.8  # similarity from which two images are near-duplicates
+SIMILAR = 0.75  # similarity from which two images are near-duplicates
 
 SIDE = 96  # pixels: what an image is shrunk to; a different aspect ratio is left to the alignment
 THUMBNAIL = 24  # pixels: what candidates are looked for on
@@ -33,7 +33,9 @@ MOST = 20  # candidates of one image: a drawn or empty image resembles hundreds
 DARK = 25  # grey level below which a pixel is the frame that the dermatoscope leaves
 RIM = 7  # pixels around it that show its edge
 CROP = 0.1  # share of a side that a crop may have taken
-STEPS = ((24, 0.8), (48, 0.72), (SIDE, SIMILAR))  # pixels of each alignment, and the correlation to go on with
+COARSE, MIDDLE, FINE = 24, 48, SIDE  # pixels: the three alignments
+STEERS = 0.8  # correlation from which the middle one begins where the coarse one ended
+PROMISING = 0.7  # correlation from which the fine one is tried
 OVERLAP = 0.6  # share of the picture that two aligned images must have in common
 _BLOCK = 32  # images compared at a time
 
@@ -167,11 +169,11 @@ def _verify(image: np.ndarray, other: np.ndarray, pair: _Pair) -> tuple[float, s
     image = np.ascontiguousarray(_turned(image, pair.orientation))
     top, left, side = (figure / SIDE for figure in _boxes()[pair.box])
     warp = np.array([[side, 0.0, left], [0.0, side, top]], np.float32)  # in shares of a side
-    similarity = 0.0
-    for size, needed in STEPS:
-        similarity, warp = _aligned(_fine_structure(image, size), _fine_structure(other, size), warp)
-        if similarity < needed:
-            return 0.0, ""
+    found, coarse = _aligned(image, other, warp, COARSE)
+    found, warp = _aligned(image, other, coarse if found >= STEERS else warp, MIDDLE)
+    if found < PROMISING:
+        return 0.0, ""
+    similarity, warp = _aligned(image, other, warp, FINE)
     return similarity, _change(pair.orientation, warp)
 
 
@@ -186,14 +188,15 @@ def _fine_structure(image: np.ndarray, size: int) -> np.ndarray:
     return detail / (np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 6.0)) + 2.0)
 
 
-def _aligned(image: np.ndarray, other: np.ndarray, warp: np.ndarray) -> tuple[float, np.ndarray]:
-    """Correlation of two pictures of fine structure after alignment, 0 to 1, and the alignment.
+def _aligned(image: np.ndarray, other: np.ndarray, warp: np.ndarray, size: int) -> tuple[float, np.ndarray]:
+    """Correlation of the fine structure of two images after alignment, 0 to 1, and the alignment.
 
     Args:
-        image, other: (size, size) float32.
+        image, other: (SIDE, SIDE) uint8.
         warp: (2, 3) from `other` to `image`, in shares of a side; where to begin.
+        size: side of the pictures that are aligned, in pixels.
     """
-    size = len(image)
+    image, other = _fine_structure(image, size), _fine_structure(other, size)
     scaled = (warp * [1.0, 1.0, size]).astype(np.float32)
     steps = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
     try:

@@ -87,7 +87,8 @@ def show(prediction: Prediction | None, answer: Answer, strength: float) -> tupl
         return answer, markup.evidence(None), None
     strongest = prediction.heatmaps[CODES.index(chosen)].max() / prediction.heatmap_scale
     picture = prediction.overlay(chosen, strength / 100)
-    return _answer(markup.answer(prediction, chosen), chosen), markup.evidence(chosen, strongest < VISIBLE), picture
+    evidence = markup.evidence(chosen, strongest < VISIBLE, prediction.heatmap_beats)
+    return _answer(markup.answer(prediction, chosen), chosen), evidence, picture
 
 
 def refresh() -> tuple[str, str, str, Any]:

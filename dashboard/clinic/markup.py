@@ -173,20 +173,23 @@ def no_model() -> str:
     return _placeholder("dl-problem", text("no_model_title"), escape(text("no_model")).format(**commands))
 
 
-def evidence(chosen: str | None, empty: bool = False) -> str:
+def evidence(chosen: str | None, empty: bool = False, beats: float | None = None) -> str:
     """Which diagnosis the heatmap belongs to, with a plain sentence on it.
 
     Args:
         chosen: the diagnosis' code; None before there is a heatmap.
         empty: whether no place in the heatmap is strong enough to be seen.
+        beats: see `Prediction.heatmap_beats`.
     """
     if chosen is None:
         return f'<div class="dl-evidence"><p>{escape(text("heatmap_waiting"))}</p></div>'
     diagnosis = BY_CODE[chosen]
+    faithful = "" if beats is None else text("heatmap_beats").format(beats=_of_ten(beats))
+    measured = f'<p class="dl-fine">{escape(faithful)}</p>' if faithful else ""
     nothing = f'<p class="dl-unsure">{escape(text("heatmap_empty"))}</p>' if empty else ""
     return (
         f'<div class="dl-evidence"><p>{escape(text("heatmap_for"))} <strong>{escape(diagnosis.name)}</strong> '
-        f"{_kind(diagnosis)}</p>{nothing}<p>{escape(diagnosis.sentence)}</p></div>"
+        f"{_kind(diagnosis)}</p>{nothing}<p>{escape(diagnosis.sentence)}</p>{measured}</div>"
     )
 
 

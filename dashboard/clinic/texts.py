@@ -54,6 +54,10 @@ TEXTS: dict[str, dict[str, str]] = {
         "heatmap_for": "Evidence for",
         "heatmap_waiting": "The heatmap shows which parts of the image speak for a diagnosis.",
         "heatmap_empty": "Nothing in this image speaks for it.",
+        "heatmap_beats": (
+            "Do not take it for the model's reason: in the run's test such heatmaps pointed at what the model uses "
+            "better than chance and the middle of the image on {beats} of 10 images."
+        ),
         "opacity": "Strength of the colours",
         "legend_none": "No colour: no evidence",
         "legend_some": "Blue to green: some evidence",

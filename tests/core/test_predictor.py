@@ -17,9 +17,10 @@ from core.data.ham10000 import index_dataset
 from core.diagnoses import CODES
 from core.errors import ImageError, RunError, RunNotFoundError
 from core.places import PROJECT
+from core.prediction import STRANGE
 from core.predictor import Predictor, served_predictor
 from core.runs.all_runs import promote
-from core.runs.run import CALIBRATION, MANIFEST, Run, Status
+from core.runs.run import CALIBRATION, MANIFEST, OUTLIERS, Run, Status
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,40 @@ def test_a_path_its_bytes_and_its_array_give_the_same(predictor, paths):
         np.testing.assert_allclose(answer.probabilities, answers[0].probabilities, atol=1e-6)
 
 
+def test_a_refused_image_gets_no_figures_unless_somebody_insists(served_run, paths):
+    fitted = served_run.calibration()
+    served_run.write_json(CALIBRATION, fitted | {"refusal": fitted["refusal"] | {"threshold": -1e9}})
+    answer = Predictor(served_run).predict(paths[0])
+    assert answer.refused and STRANGE in answer.refusals
+    export = answer.to_dict()
+    assert export["diagnosis"] is None and export["probabilities"] is None and export["prediction_set"] is None
+    assert export["reasons"][STRANGE]
+    assert answer.to_dict(insist=True)["diagnosis"] == answer.code
+    black = Predictor(served_run).predict(np.zeros((200, 200, 3), np.uint8))
+    assert "black" in black.refusals and "black" in black.to_dict()["reasons"]
+
+
+def test_the_sets_and_thresholds_of_an_image_are_those_of_the_run(predictor, paths, tiny_run):
+    answer = predictor.predict(paths[0])
+    fitted = tiny_run.calibration()
+    for code, p in zip(CODES, answer.probabilities, strict=True):
+        scores = np.array(fitted["prediction_sets"]["scores"][code])
+        stays = (1 + (scores >= 1 - p).sum()) / (len(scores) + 1) > 1 - answer.prediction_set.level
+        assert (code in answer.prediction_set.codes) == stays
+    assert set(answer.prediction_set.unpromised) == set(CODES), "seven calibration images promise nothing"
+    for point in answer.points:
+        assert point.threshold == fitted["operating_points"][point.name]["threshold"]
+        together = sum(answer.probabilities[CODES.index(code)] for code in point.positives)
+        assert point.probability == pytest.approx(together)
+        assert point.flagged == (together >= point.threshold)
+
+
+def test_a_damaged_score_for_strangers_says_how_to_make_it_anew(served_run):
+    (served_run.folder / OUTLIERS).write_bytes(b"PK")
+    with pytest.raises(RunError, match="--again"):
+        Predictor(served_run)
+
+
 def test_many_threads_get_the_answers_of_one(predictor, paths):
     alone = [predictor.predict(path).probabilities for path in paths[:8]]
     with ThreadPoolExecutor(4) as pool:
@@ -67,13 +102,13 @@ def test_many_threads_get_the_answers_of_one(predictor, paths):
 
 def test_a_prediction_is_calibrated_complete_and_says_what_it_is_not(predictor, paths, tiny_run):
     answer = predictor.predict(paths[0])
-    temperature = tiny_run.calibration()["temperature"]
-    expected = np.exp(answer.logits / temperature) / np.exp(answer.logits / temperature).sum()
-    np.testing.assert_allclose(answer.probabilities, expected, rtol=1e-4)
+    fitted = tiny_run.calibration()
+    scores = answer.logits / fitted["temperature"] - np.array([fitted["offsets"][code] for code in CODES])
+    np.testing.assert_allclose(answer.probabilities, np.exp(scores) / np.exp(scores).sum(), rtol=1e-4)
     assert [p for _, p in answer.ranked()] == sorted(answer.probabilities, reverse=True)
     assert answer.heatmaps.shape == (7, 7, 7)
     assert answer.overlay().shape == answer.image.shape
-    export = json.loads(json.dumps(answer.to_dict()))
+    export = json.loads(json.dumps(answer.to_dict(insist=True)))
     assert export["run"] == tiny_run.id
     assert "synthetic" in export["notice"]
     assert "no diagnosis" in export["notice"]

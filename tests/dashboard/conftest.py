@@ -1,5 +1,6 @@
 """The clinician's page, served by a process of its own as people serve it."""
 
+import dataclasses
 import os
 import shutil
 import socket
@@ -14,7 +15,7 @@ import pytest
 from core.places import PROJECT
 from core.predictor import Predictor
 from core.runs.all_runs import promote
-from core.runs.run import Run
+from core.runs.run import CALIBRATION, Run
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Clinic:
     address: str
     run: Run
     predictor: Predictor
+
+    def refuse_above(self, strangeness: float) -> None:
+        """Let the run refuse images whose out-of-distribution score is higher; the page follows without a restart."""
+        calibration = self.run.calibration()
+        refusal = calibration["refusal"] | {"threshold": strangeness}
+        self.run.write_json(CALIBRATION, calibration | {"refusal": refusal})
 
 
 def free_port() -> int:
@@ -55,7 +62,9 @@ def clinic(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         )  # fmt: skip
         try:
             address = _address(server, root / "printed.txt")
-            yield Clinic(address, run, Predictor(run))
+            clinic = Clinic(address, run, Predictor(run))
+            clinic.refuse_above(1e9)  # what a run of 70 drawn images takes for strange is not what is tested here
+            yield dataclasses.replace(clinic, predictor=Predictor(run))
         finally:
             server.terminate()
             server.communicate(timeout=30)

@@ -1,5 +1,6 @@
 """The clinician's page: the same answer whichever way an image comes in, and a sentence when there is none."""
 
+import dataclasses
 import io
 import json
 import re
@@ -15,8 +16,9 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from core import predictor
+from core.data.quality import PROBLEMS, assess_quality
 from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
-from core.predictor import Prediction
+from core.prediction import STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import CURRENT, promote
 from dashboard import loaders
 from dashboard.clinic import app, markup
@@ -141,7 +143,7 @@ def test_page_without_a_run_says_how_to_come_to_one(runs_folder):
 def test_only_uploaded_files_are_read(clinic, pixels, tmp_path):
     """Gradio 6.31 checks a path only when it comes with `meta`: without, any image of the server could be asked for."""
     path = file_of("png", pixels, tmp_path)
-    call = httpx.post(f"{clinic.address}/gradio_api/call/explain", json={"data": [{"path": str(path)}, "", 0.5]})
+    call = httpx.post(f"{clinic.address}/gradio_api/call/explain", json={"data": [{"path": str(path)}, "", 0.5, True]})
     reply = httpx.get(f"{clinic.address}/gradio_api/call/explain/{call.json()['event_id']}", timeout=30).text
     assert "none that was uploaded here" in reply
     assert "image.png" not in reply
@@ -167,7 +169,13 @@ def prediction() -> Prediction:
     heatmaps[0, 3, 3] = 1.0
     shares = np.array([0.45, 0.25, 0.1, 0.1, 0.09, 0.01, 0.0])
     image = np.full((60, 80, 3), 128, np.uint8)
-    return Prediction(image, np.log(shares + 1e-9), shares, heatmaps, 1.0, "<run>", True)
+    quality = dataclasses.replace(assess_quality(image), problems=())
+    logits = np.log(shares + 1e-9)
+    return Prediction(image, logits, shares, heatmaps, 1.0, quality, 0.0, (), None, (), 0.26, "<run>", True)
+
+
+def refused(prediction: Prediction) -> Prediction:
+    return dataclasses.replace(prediction, refusals=(STRANGE,))
 
 
 def test_answer_lists_all_seven_in_order_of_confidence(prediction):
@@ -176,7 +184,71 @@ def test_answer_lists_all_seven_in_order_of_confidence(prediction):
     assert html.count('aria-pressed="true"') == 1
     assert "45.0%" in html
     assert text("unsure") in unescape(html)
-    assert "65.0%" in html, "melanoma, basal cell carcinoma and actinic keratosis together"
+
+
+def test_what_the_image_speaks_for_and_what_is_more_probable_are_both_said(prediction):
+    logits = np.zeros(7)
+    logits[CODES.index("bcc")] = 2
+    html = unescape(markup.answer(dataclasses.replace(prediction, logits=logits), "bcc"))
+    headline = html[: html.index("dl-bars")]
+    assert headline.index("Basal cell carcinoma") < headline.index("10.0%") < headline.index("Melanoma</strong>, 45.0%")
+
+
+def test_thresholds_are_said_in_words(prediction):
+    point = OperatingPoint("malignant", ("mel", "bcc", "akiec"), 0.65, 0.16, 0.9, 0.87, 0.7)
+    html = unescape(markup.answer(dataclasses.replace(prediction, points=(point,)), "mel"))
+    assert "Above the threshold for malignant or premalignant lesions: 65.0% (threshold 16.0%)" in html
+    assert "found 8.7 of 10 of them, and flagged 3.0 of 10 others" in html
+    below = dataclasses.replace(point, probability=0.1, sensitivity=None, specificity=None)
+    html = unescape(markup.answer(dataclasses.replace(prediction, points=(below,)), "mel"))
+    assert "Below the threshold" in html and "chosen to find 9.0 of 10" in html
+
+
+@pytest.mark.parametrize(
+    ("codes", "sentence"),
+    [
+        (("mel", "nv"), "Cannot be ruled out: Melanoma, Melanocytic nevus. Such a list holds the truth for 90%"),
+        ((), "None of the seven fits well"),
+        (CODES, "None of the seven can be ruled out"),
+    ],
+)
+def test_the_prediction_set_in_words(prediction, codes, sentence):
+    members = PredictionSet(codes, 0.9, ("df",))
+    html = unescape(markup.answer(dataclasses.replace(prediction, prediction_set=members), "mel"))
+    assert sentence in html
+    assert "For Dermatofibroma there were too few cases" in html
+
+
+def test_a_poor_image_is_warned_of(prediction):
+    poor = dataclasses.replace(prediction, quality=dataclasses.replace(prediction.quality, problems=("blurred",)))
+    assert PROBLEMS["blurred"] in unescape(markup.answer(poor, "mel"))
+
+
+def test_a_refused_image_gets_no_diagnosis_until_somebody_insists(prediction, monkeypatch):
+    monkeypatch.setattr(app, "_predict", lambda _: refused(prediction))
+    shown, answer, *_ = app.assess({"path": "x"})
+    assert "dl-diagnosis" not in answer["html"] and "45.0%" not in answer["html"]
+    assert text(STRANGE) in unescape(answer["html"])
+    assert app.show(shown, answer, 50)[2] is None, "no heatmap either"
+    insisted, evidence, picture = app.show(shown, answer | {"chosen": "mel"}, 50)
+    assert "dl-diagnosis" in insisted["html"] and text("insisted") in unescape(insisted["html"])
+    assert picture is not None
+
+
+def test_programs_get_no_diagnosis_of_a_refused_image_unless_they_ask(client, clinic, pixels, tmp_path):
+    path = file_of("png", pixels, tmp_path)
+    clinic.refuse_above(-1e9)
+    try:
+        answer = client.predict(image=handle_file(path), api_name="/predict")
+        assert answer["refused"] and answer["diagnosis"] is None and answer["probabilities"] is None
+        assert STRANGE in answer["reasons"]
+        with pytest.raises(AppError, match="show_anyway"):
+            client.predict(image=handle_file(path), api_name="/explain")
+        insisted = client.predict(image=handle_file(path), show_anyway=True, api_name="/predict")
+        assert insisted["refused"] and insisted["diagnosis"] in CODES
+        assert client.predict(image=handle_file(path), show_anyway=True, api_name="/explain")
+    finally:
+        clinic.refuse_above(1e9)
 
 
 def test_malignant_diagnoses_are_marked_with_a_word(prediction):
@@ -196,6 +268,7 @@ def test_choosing_does_not_run_the_model(prediction, monkeypatch):
     assert answer["chosen"] == "nv"
     assert "Melanocytic nevus" in evidence
     assert text("heatmap_empty") in unescape(evidence)
+    assert "on 2.6 of 10 images" in unescape(evidence), "how far heatmaps can be trusted is said beside them"
     np.testing.assert_array_equal(picture, prediction.overlay("nv", 0.8))
 
 

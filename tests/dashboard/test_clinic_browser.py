@@ -86,6 +86,20 @@ def test_example_answers_like_its_file(tab, clinic):
     assert [shares[code] for code in CODES] == pytest.approx(expected.probabilities.tolist(), abs=6e-5)
 
 
+def test_a_refused_image_is_shown_only_on_request(tab, clinic, tmp_path):
+    clinic.refuse_above(-1e9)
+    try:
+        tab.set_input_files(UPLOAD, picture(tmp_path / "holiday.jpg", 7))
+        tab.wait_for_selector("#answer .dl-refused")
+        assert tab.query_selector("#answer .dl-diagnosis") is None and tab.query_selector("#heat img") is None
+        tab.click("#answer .dl-insist")
+        tab.wait_for_selector("#answer .dl-diagnosis")
+        tab.wait_for_selector("#heat img")
+        assert "figures do not hold" in tab.inner_text("#answer")
+    finally:
+        clinic.refuse_above(1e9)
+
+
 def test_two_tabs_keep_their_own_answers(tab, browser, clinic, tmp_path):
     """Two people at once: what one chooses draws on that one's image."""
     other = browser.new_page()

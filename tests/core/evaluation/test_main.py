@@ -12,7 +12,9 @@ from core.config import TrainConfig
 from core.data.ham10000 import load_dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.evaluation.__main__ import as_table, main
+from core.evaluation.calibration import Calibration
 from core.evaluation.metrics import evaluate
+from core.evaluation.trust import Trust
 from core.runs.run import Run, Status
 
 
@@ -50,7 +52,8 @@ def test_by_id_as_json(served_run, external, capsys):
     table = pd.read_csv(served_run.folder / "evaluations" / name / "predictions.csv")
     assert table["image_id"].is_monotonic_increasing and (table["split"] == "external").all()
     labels = table["dx"].map(CODES.index).to_numpy()
-    again = evaluate(labels, table[[f"p_{code}" for code in CODES]].to_numpy(), table["image_id"].to_numpy(), 7)
+    shares, answers = table[[f"p_{code}" for code in CODES]].to_numpy(), table["predicted"].map(CODES.index).to_numpy()
+    again = evaluate(labels, shares, table["image_id"].to_numpy(), 7, answers)
     assert again["accuracy"] == figures["accuracy"]  # every figure can be computed again from the run's folder
     assert again["confusion"] == figures["confusion"]
 
@@ -120,7 +123,8 @@ def test_a_run_that_is_being_written_is_refused_before_the_work(served_run, exte
 
 
 def test_figures_that_are_unknown_are_dashes_in_the_table():
-    text = as_table(evaluate(np.zeros(3, int), np.eye(7)[[0, 0, 1]], np.array(["a", "b", "c"])))
+    trust = Trust(Calibration(1.0, np.zeros(7)))
+    text = as_table(trust.figures(np.zeros(3, int), np.eye(7)[[0, 0, 1]], np.array(["a", "b", "c"])))
     dermatofibroma = next(line for line in text.splitlines() if line.startswith("Dermatofibroma"))
     assert dermatofibroma.split() == ["Dermatofibroma", "0", "-", "1.000", "-", "-", "-"]
     assert "macro AUC          unknown" in text

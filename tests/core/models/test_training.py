@@ -16,16 +16,17 @@ from core.config import TrainConfig
 from core.data.ham10000 import load_dataset
 from core.diagnoses import CODES
 from core.errors import DatasetError, RunError, SplitLeakError, TrainingStopped
-from core.evaluation.metrics import evaluate
+from core.evaluation.metrics import calibration_figures, evaluate
 from core.models import fitting
 from core.models.training import train
 from core.places import PROJECT
 from core.runs import run as files
+from core.runs.all_runs import served_run
 from core.runs.run import Run
 
 CONTRACT = {
     files.CONFIG, files.MANIFEST, files.STATUS, files.SPLITS, files.HISTORY, files.PREDICTIONS, files.METRICS,
-    files.CALIBRATION, files.MODEL,
+    files.CALIBRATION, files.MODEL, files.OUTLIERS, files.FEATURES,
 }  # fmt: skip
 
 
@@ -59,10 +60,13 @@ def test_every_figure_can_be_computed_again_from_the_predictions(tiny_run):
     for part, figures in tiny_run.metrics().items():
         rows = table[table["split"] == part]
         labels = rows["dx"].map(CODES.index).to_numpy()
-        again = evaluate(
-            labels, rows[[f"p_{code}" for code in CODES]].to_numpy(), rows["lesion_id"].to_numpy(),
-            tiny_run.config().seed,
-        )  # fmt: skip
+        probabilities, lesions = rows[[f"p_{code}" for code in CODES]].to_numpy(), rows["lesion_id"].to_numpy()
+        answers, seed = rows["predicted"].map(CODES.index).to_numpy(), tiny_run.config().seed
+        again = evaluate(labels, probabilities, lesions, seed, answers)
+        after = calibration_figures(labels, probabilities, lesions, seed)
+        assert after["ece"]["value"] == pytest.approx(figures["calibration"]["after"]["ece"]["value"], abs=1e-9)
+        refused = (rows["ood_score"] > tiny_run.calibration()["refusal"]["threshold"]).mean()
+        assert refused == pytest.approx(figures["refusal"]["refused"]["value"])
         assert again["n"] == figures["n"]
         assert again["confusion"] == figures["confusion"]
         for name in ("balanced_accuracy", "accuracy", "macro_auc"):
@@ -227,4 +231,4 @@ def test_the_first_run_is_served_and_the_second_does_not_take_its_place(tiny_con
     first, second = Run.create(tiny_config), Run.create(tiny_config)
     train(first)
     train(second)
-    assert files.served_run().id == first.id
+    assert served_run().id == first.id
