@@ -134,12 +134,10 @@ def suspicion(features: np.ndarray, dataset: Dataset, seeds: int) -> None:
             for index, code in enumerate(CODES):
                 by_code[code] += hit[truth[flipped] == index].tolist()
         print(f"\nLabels flipped to {how}: {FLIPPED:.0%} of {len(truth):,}, {np.median(seconds):.0f} s")
-        print(
-            f"  among the {LOOKED_AT:.0%} most suspicious: {np.mean(shares):.3f} ({min(shares):.3f} to {max(shares):.3f})"
-        )
-        print(
-            "  by true diagnosis: " + ", ".join(f"{c} {np.mean(h):.2f} (n {len(h)})" for c, h in by_code.items() if h)
-        )
+        spread = f"({min(shares):.3f} to {max(shares):.3f})"
+        print(f"  among the {LOOKED_AT:.0%} most suspicious: {np.mean(shares):.3f} {spread}")
+        words = (f"{code} {np.mean(hits):.2f} (n {len(hits)})" for code, hits in by_code.items() if hits)
+        print(f"  by true diagnosis: {', '.join(words)}")
 
 
 def pooled_features(dataset: Dataset) -> np.ndarray:

@@ -24,6 +24,7 @@ PAGES = {
     "Look": [
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
         st.Page("views/dataset.py", title="Data set", icon=":material/photo_library:"),
+        st.Page("views/audit.py", title="Audit", icon=":material/fact_check:"),
         st.Page("views/training.py", title="Training", icon=":material/show_chart:"),
         st.Page("views/evaluation.py", title="Evaluation", icon=":material/grid_on:"),
     ],

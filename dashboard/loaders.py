@@ -49,6 +49,9 @@ _FILES = {
     "metrics": contract.METRICS,
     "model_card": contract.MODEL_CARD,
     "history": contract.HISTORY,
+    "images": contract.IMAGES,
+    "near_duplicates": contract.NEAR_DUPLICATES,
+    "suspicious_labels": contract.SUSPICIOUS_LABELS,
     "splits": contract.SPLITS,
     "predictions": contract.PREDICTIONS,
     "calibration": contract.CALIBRATION,
@@ -130,6 +133,26 @@ def metrics(run: Run) -> dict[str, Any]:
 def model_card(run: Run) -> str:
     """See `Run.model_card`."""
     return _read(run, "model_card")
+
+
+def images(run: Run) -> pd.DataFrame:
+    """See `Run.images`."""
+    return _read(run, "images")
+
+
+def near_duplicates(run: Run) -> pd.DataFrame:
+    """See `Run.near_duplicates`."""
+    return _read(run, "near_duplicates")
+
+
+def suspicious_labels(run: Run) -> pd.DataFrame:
+    """See `Run.suspicious_labels`."""
+    return _read(run, "suspicious_labels")
+
+
+def has(run: Run, what: str) -> bool:
+    """Whether the file behind one of the functions above is there."""
+    return (run.folder / _FILES[what]).is_file()
 
 
 def history(run: Run) -> pd.DataFrame:

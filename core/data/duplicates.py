@@ -11,8 +11,9 @@ on that of the other once they are aligned. Three steps, each for what the one b
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -68,7 +69,8 @@ def near_duplicates(images: pd.DataFrame) -> pd.DataFrame:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         small = list(pool.map(lambda path: _shrunk(read_image(path)), images["path"]))
         pairs = _candidates(np.stack(small)) if len(small) > 1 else []
-        found = pool.map(lambda pair: _verify(small[pair.row], small[pair.other], pair), pairs)
+        rough = {size: list(pool.map(partial(_fine_structure, size=size), small)) for size in (COARSE, MIDDLE)}
+        found = pool.map(lambda pair: _verify(small, rough, pair), pairs)
         rows = [
             (*sorted((names[pair.row], names[pair.other])), round(similarity, 4), change)
             for pair, (similarity, change) in zip(pairs, found, strict=True)
@@ -164,16 +166,25 @@ def _description(thumbnails: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 # ---- verification --------------------------------------------------------------------------------
 
 
-def _verify(image: np.ndarray, other: np.ndarray, pair: _Pair) -> tuple[float, str]:
-    """How alike two images are once aligned, and what distinguishes them in words; similarity 0 if nothing fits."""
-    image = np.ascontiguousarray(_turned(image, pair.orientation))
+def _verify(small: Sequence[np.ndarray], rough: dict[int, list[np.ndarray]], pair: _Pair) -> tuple[float, str]:
+    """How alike two images are once aligned, and what distinguishes them in words; similarity 0 if nothing fits.
+
+    Args:
+        small: (SIDE, SIDE) uint8 each.
+        rough: size -> the fine structure of each at that size.
+        pair: which two.
+    """
+
+    def aligned(pictures: Sequence[np.ndarray], start: np.ndarray) -> tuple[float, np.ndarray]:
+        return _aligned(np.ascontiguousarray(_turned(pictures[0], pair.orientation)), pictures[1], start)
+
     top, left, side = (figure / SIDE for figure in _boxes()[pair.box])
     warp = np.array([[side, 0.0, left], [0.0, side, top]], np.float32)  # in shares of a side
-    found, coarse = _aligned(image, other, warp, COARSE)
-    found, warp = _aligned(image, other, coarse if found >= STEERS else warp, MIDDLE)
+    found, coarse = aligned([rough[COARSE][row] for row in pair[:2]], warp)
+    found, warp = aligned([rough[MIDDLE][row] for row in pair[:2]], coarse if found >= STEERS else warp)
     if found < PROMISING:
         return 0.0, ""
-    similarity, warp = _aligned(image, other, warp, FINE)
+    similarity, warp = aligned([_fine_structure(small[row], FINE) for row in pair[:2]], warp)
     return similarity, _change(pair.orientation, warp)
 
 
@@ -188,15 +199,14 @@ def _fine_structure(image: np.ndarray, size: int) -> np.ndarray:
     return detail / (np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 6.0)) + 2.0)
 
 
-def _aligned(image: np.ndarray, other: np.ndarray, warp: np.ndarray, size: int) -> tuple[float, np.ndarray]:
-    """Correlation of the fine structure of two images after alignment, 0 to 1, and the alignment.
+def _aligned(image: np.ndarray, other: np.ndarray, warp: np.ndarray) -> tuple[float, np.ndarray]:
+    """Correlation of two pictures of fine structure after alignment, 0 to 1, and the alignment.
 
     Args:
-        image, other: (SIDE, SIDE) uint8.
+        image, other: (size, size) float32.
         warp: (2, 3) from `other` to `image`, in shares of a side; where to begin.
-        size: side of the pictures that are aligned, in pixels.
     """
-    image, other = _fine_structure(image, size), _fine_structure(other, size)
+    size = len(image)
     scaled = (warp * [1.0, 1.0, size]).astype(np.float32)
     steps = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
     try:

@@ -65,7 +65,8 @@ def typology_angle(image: np.ndarray, regions: Regions) -> float:
         regions: see `find_regions`.
 
     Returns:
-        Degrees, -180 to 180; NaN where there is little skin, or it has no one tone.
+        Degrees, -90 to 180, above 90 in a light so cold that skin looks blue; NaN where there is little skin, it has
+        no one tone, or is both dark and blue.
     """
     if regions.skin.mean() < LEAST_SKIN:
         return float("nan")
@@ -75,6 +76,8 @@ def typology_angle(image: np.ndarray, regions: Regions) -> float:
         return float("nan")
     middle = lab[(lab[:, 0] >= low) & (lab[:, 0] <= high)]  # neither hairs and furrows nor glare
     lightness, _, yellow = np.median(middle, axis=0)
+    if lightness < 50 and yellow < 0:
+        return float("nan")
     return float(np.degrees(np.arctan2(lightness - 50, yellow)))
 
 

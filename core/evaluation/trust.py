@@ -87,8 +87,8 @@ class Trust:
             config.set_level,
             calibration_scores(labels, probabilities),
             points,
-            strangeness and threshold(strangeness.scores, config.false_refusals, strangeness.changed),
-            strangeness and config.false_refusals,
+            None if strangeness is None else threshold(strangeness.scores, config.false_refusals, strangeness.changed),
+            None if strangeness is None else config.false_refusals,
         )
 
     @classmethod

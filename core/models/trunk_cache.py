@@ -165,7 +165,7 @@ class TrunkCache:
         partial.replace(path)
 
 
-CAMERAS = 1
+CAMERAS = 2
 """Version of `core.data.camera`: raise it whenever the same dice would change an image otherwise."""
 _DRAWING = ("seed", "rotation", "shift", "zoom", "flips")
 

@@ -83,6 +83,8 @@ def assess(upload: Upload | None) -> tuple[Prediction | None, Answer, Any, Any]:
 def show(prediction: Prediction | None, answer: Answer, strength: float) -> tuple[Answer, str, np.ndarray | None]:
     """The heatmap of the chosen diagnosis, without running the model again; none while there is no answer."""
     chosen = answer.get("chosen")
+    if prediction is not None and chosen == markup.INSIST:
+        chosen = prediction.code
     if prediction is None or chosen not in CODES:
         return answer, markup.evidence(None), None
     strongest = prediction.heatmaps[CODES.index(chosen)].max() / prediction.heatmap_scale

@@ -12,6 +12,7 @@ from core.diagnoses import BY_CODE, CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC
 from core.prediction import OperatingPoint, Prediction, PredictionSet
 from dashboard.clinic.texts import text
 
+INSIST = "insist"  # chosen in place of a diagnosis: the page's source must not give away what was refused
 THUMBNAIL = 96  # pixels, the side of an example's picture
 
 
@@ -67,7 +68,7 @@ def refusal(prediction: Prediction) -> str:
     """Why there is no answer, and the button for whoever wants one all the same."""
     reasons = " ".join(text(code) for code in prediction.refusals)
     button = (
-        f'<button type="button" class="dl-insist" data-code="{prediction.code}">{escape(text("insist"))}</button>'
+        f'<button type="button" class="dl-insist" data-code="{INSIST}">{escape(text("insist"))}</button>'
         f'<span class="dl-fine">{escape(text("insist_hint"))}</span>'
     )
     body = f"{escape(reasons)} {escape(text('refused_next'))}</p><p>{button}"

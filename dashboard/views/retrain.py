@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.config import TrainConfig
+from core.data.decisions import Decisions
 from core.errors import ConfigError, DermLensError, RunBusyError
 from core.runs import jobs
 from core.runs.all_runs import promote
@@ -168,6 +169,15 @@ def launch(values: dict[str, Any]) -> None:
     attempt(begin)
 
 
+def exclusions(run: Run) -> None:
+    """How many images of the chosen run's data set the next training leaves out."""
+    with contextlib.suppress(DermLensError):  # the page Audit says what is wrong with them
+        fingerprint = loaders.manifest(run).get("data", {}).get("fingerprint")
+        excluded = len(Decisions(fingerprint).excluded()) if fingerprint else 0
+        if excluded:
+            st.caption(f"On this run's data set, {excluded:,} excluded on the page Audit will be left out of training.")
+
+
 def body(run: Run | None = None) -> None:
     """Progress of the training under way, then what can be done with the chosen run, then the form."""
     active = jobs.active_run()
@@ -178,6 +188,8 @@ def body(run: Run | None = None) -> None:
         st.subheader("The chosen run")
         ended(run)
     st.subheader("A new training")
+    if run is not None:
+        exclusions(run)
     values = widgets.settings_form(settings_of(run), f"retrain_{run.id if run else 'first'}")
     if st.button("Start the training", "retrain_start", type="primary", icon=":material/play_arrow:"):
         launch(values)

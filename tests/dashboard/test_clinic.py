@@ -228,9 +228,10 @@ def test_a_refused_image_gets_no_diagnosis_until_somebody_insists(prediction, mo
     monkeypatch.setattr(app, "_predict", lambda _: refused(prediction))
     shown, answer, *_ = app.assess({"path": "x"})
     assert "dl-diagnosis" not in answer["html"] and "45.0%" not in answer["html"]
+    assert re.findall(r'data-code="(\w+)"', answer["html"])[0] == markup.INSIST, "not even in the page's source"
     assert text(STRANGE) in unescape(answer["html"])
     assert app.show(shown, answer, 50)[2] is None, "no heatmap either"
-    insisted, evidence, picture = app.show(shown, answer | {"chosen": "mel"}, 50)
+    insisted, evidence, picture = app.show(shown, answer | {"chosen": markup.INSIST}, 50)
     assert "dl-diagnosis" in insisted["html"] and text("insisted") in unescape(insisted["html"])
     assert picture is not None
 

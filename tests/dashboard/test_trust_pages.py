@@ -12,7 +12,7 @@ from core.config import TrainConfig
 from core.diagnoses import CODES
 from core.evaluation.operating import POINTS, score
 from core.evaluation.subgroups import subgroup_figures
-from core.evaluation.trust import Trust
+from core.evaluation.trust import Strangeness, Trust
 from core.places import PROJECT
 from core.runs import run as contract
 from core.runs.run import Run
@@ -44,7 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Run:
     logits = dice.normal(size=(700, 7)) + 2 * np.eye(7)[labels]
     strange = dice.gamma(5, 1, 700)
     held = (splits["split"] == "calibration").to_numpy()
-    trust = Trust.fit(run.config(), logits[held], labels[held], np.ones(7), strange[held])
+    trust = Trust.fit(run.config(), logits[held], labels[held], np.ones(7), Strangeness(strange[held], np.empty(0)))
     lesions, seed = splits["lesion_id"].to_numpy(), run.config().seed
     figures = {
         part: trust.figures(labels[rows], logits[rows], lesions[rows], strange[rows], seed)

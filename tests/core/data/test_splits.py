@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from core.data.splits import (
+    EXCLUDED,
     HELD_OUT,
     PARTS,
     SHARES,
@@ -121,6 +122,62 @@ def test_a_leak_is_refused():
 def test_held_out_parts_are_all_but_training():
     assert HELD_OUT == ("validation", "calibration", "test")
     assert sum(SHARES.values()) == pytest.approx(1)
+
+
+# ---- excluded images ---------------------------------------------------------------------------
+
+
+def test_an_excluded_image_moves_nobody_else():
+    images = table(2000)
+    before = split_by_lesion(images, 7)
+    excluded = frozenset(before["image_id"].sample(100, random_state=0)) | {"not in this data set"}
+    after = split_by_lesion(images, 7, excluded)
+    others = ~before["image_id"].isin(excluded)
+    assert after["image_id"].tolist() == images["image_id"].tolist()
+    assert after["split"][others].equals(before["split"][others])
+    assert set(after["split"][~others]) == {EXCLUDED, "test"}
+
+
+def test_excluded_images_of_the_test_part_stay():
+    """What was judged by other images than the run before could not be compared with it."""
+    images = table(500)
+    before = split_by_lesion(images, 7)
+    excluded = frozenset(before["image_id"][before["split"].isin(["test", "calibration"])].iloc[::3])
+    after = split_by_lesion(images, 7, excluded)
+    assert (after["split"] == "test").equals(before["split"] == "test")
+    assert not (set(after["image_id"][after["split"] == "calibration"]) & excluded)
+
+
+def test_a_lesion_whose_image_is_excluded_is_no_leak():
+    splits = split_by_lesion(by_hand(), 7)
+    pair = splits.index[splits["lesion_id"] == "lesion_1"]
+    after = split_by_lesion(by_hand(), 7, frozenset(splits["image_id"][pair[:1]]))
+    check_no_leak(after)
+    after.loc[pair, "split"] = [EXCLUDED, "test"]
+    check_no_leak(after)
+    after.loc[pair, "split"] = ["train", "test"]
+    with pytest.raises(SplitLeakError):
+        check_no_leak(after)
+
+
+def test_excluding_a_whole_part_is_refused():
+    splits = split_by_lesion(by_hand(), 7)
+    calibration = frozenset(splits["image_id"][splits["split"] == "calibration"])
+    with pytest.raises(DatasetError, match="3 excluded images, which leave calibration empty"):
+        split_by_lesion(by_hand(), 7, calibration)
+
+
+def test_excluded_images_leak_nothing():
+    images = pd.DataFrame(
+        {
+            "image_id": list("abcde"),
+            "lesion_id": ["p", "p", "p", "q", "r"],
+            "dx": ["mel"] * 3 + ["nv"] * 2,
+            "split": [EXCLUDED, "train", "train", "train", "test"],
+        }
+    )
+    report = {row.code: (row.n, row.leaked) for row in leakage_report(images, train_share=0.5)}
+    assert report == {"all": (4, 0.25), "mel": (2, 0.5), "nv": (2, 0.0)}
 
 
 # ---- leakage -----------------------------------------------------------------------------------

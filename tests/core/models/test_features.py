@@ -1,7 +1,9 @@
 """Refusal as a whole: features of a real network, fitted on few real images, and tried on photos and drawings."""
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from benchmarks.refusal import CAMERAS, not_dermatoscopy
 from core.backbones import BACKBONES
@@ -13,6 +15,7 @@ from core.data.strangers import stranger
 from core.evaluation.outliers import fit_outliers, threshold
 from core.models.classifier import build_classifier
 from core.models.features import feature_layers
+from core.models.frozen import frozen
 
 
 @pytest.mark.parametrize("name", BACKBONES)
@@ -35,12 +38,12 @@ def test_photos_are_refused_and_other_cameras_are_not(real_data):
     images = index_dataset(real_data / "ham10000-lesions-224").images.sample(200, random_state=0)
     originals = [model_input(read_image(path), size) for path in images["path"]]
     train, held, test = originals[:120], originals[120:170], originals[170:]
-    sensor = build_classifier(TrainConfig(data_dir="x", backbone="efficientnet_lite0")).sensor
+    sensor = _compiled(build_classifier(TrainConfig(data_dir="x", backbone="efficientnet_lite0")).sensor)
     dice = np.random.default_rng(0)
 
     def features(some: list[np.ndarray]) -> np.ndarray:
         pixels = np.stack([model_input(image, size) for image in some])
-        return np.concatenate([np.asarray(sensor(pixels[at : at + 32])) for at in range(0, len(pixels), 32)])
+        return np.concatenate([np.asarray(sensor(pixels[at : at + 32])[0]) for at in range(0, len(pixels), 32)])
 
     drawn = [stranger(dice, train[:20]) for _ in range(80)]
     changed = [other_camera(image, dice) for image in train]
@@ -54,3 +57,8 @@ def test_photos_are_refused_and_other_cameras_are_not(real_data):
     assert np.mean(outliers.score(features(strangers)) > limit) > 0.85
     assert np.mean(outliers.score(features(test)) > limit) <= 0.1
     assert np.mean(outliers.score(features(cameras)) > limit) <= 0.2
+
+
+def _compiled(sensor: keras.Model):
+    signature = [tf.TensorSpec((None, *sensor.input.shape[1:]), tf.uint8)]
+    return frozen(tf.function(lambda pixels: sensor(tf.cast(pixels, tf.float32), training=False), signature))

@@ -1,0 +1,242 @@
+"""What is wrong with the data: near-duplicates, suspicious labels, poor images; and what is done about it."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.data.decisions import EXCLUDE, KEEP, Decision, Decisions
+from core.data.quality import PROBLEMS
+from core.errors import DermLensError
+from core.runs.run import Run
+from dashboard import findings, loaders, widgets
+from dashboard.charts import name_of
+from dashboard.widgets import percent
+
+DUPLICATES, LABELS, QUALITY, DECIDED = "Near-duplicates", "Suspicious labels", "Poor quality", "Decisions"
+ON_A_PAGE = 8
+SHARES = {0.01: "the 1 % most suspicious", 0.05: "the 5 % most suspicious", 1.0: "all of them"}
+Row = Any  # of DataFrame.itertuples
+
+
+def body(run: Run) -> None:
+    """Choose what to look at, look at it, and decide."""
+    data = loaders.manifest(run).get("data", {})
+    splits = loaders.splits(run)
+    if not data.get("fingerprint") or splits.empty:
+        widgets.not_yet(run, "split")
+        return
+    decisions = Decisions(data["fingerprint"])
+    decided = decisions.all()
+    section = st.segmented_control(
+        "What to look at", [DUPLICATES, LABELS, QUALITY, DECIDED], default=DUPLICATES, required=True,
+        key="audit_section", persist_state="session", on_change=first_page,
+        format_func=lambda name: f"{name} ({len(decided)})" if name == DECIDED else name, label_visibility="collapsed",
+    )  # fmt: skip
+    summary(decided)
+    paths = loaders.image_paths(dataset(run))
+    {DUPLICATES: duplicates, LABELS: labels, QUALITY: quality, DECIDED: decided_ones}[section](
+        run, splits, Desk(decisions, decided, paths)
+    )
+
+
+class Desk:
+    """What every section needs: the decisions, and where the images are."""
+
+    def __init__(self, decisions: Decisions, decided: dict[str, Decision], paths: dict[str, str]) -> None:
+        self.decisions, self.decided, self.paths = decisions, decided, paths
+
+    def card(self, image_id: str, lines: list[str], reason: str, place: str) -> None:
+        """One image with what is known of it, and the buttons that decide about it."""
+        widgets.picture(self.paths.get(image_id))
+        st.markdown("  \n".join(lines))
+        decision = self.decided.get(image_id)
+        if decision is not None:
+            colour, word = ("red", "excluded from training") if decision.choice == EXCLUDE else ("green", "kept")
+            st.badge(word, color=colour)
+        with st.container(horizontal=True, gap="xsmall"):
+            if decision is not None:
+                self.button("Undo", ":material/undo:", f"undo_{place}", lambda: self.decisions.undo(image_id))
+            else:
+                self.button("Exclude", ":material/block:", f"exclude_{place}",
+                            lambda: self.decisions.decide(image_id, EXCLUDE, reason))  # fmt: skip
+                self.button("Keep", ":material/check:", f"keep_{place}",
+                            lambda: self.decisions.decide(image_id, KEEP, reason))  # fmt: skip
+        if st.button(image_id, icon=":material/center_focus_strong:", type="tertiary", key=f"open_{place}"):
+            widgets.open_explanation(image_id)
+
+    def button(self, label: str, icon: str, key: str, action: Callable[[], None]) -> None:
+        """A button that decides and redraws."""
+        if st.button(label, icon=icon, key=key):
+            action()
+            st.rerun()
+
+
+def summary(decided: dict[str, Decision]) -> None:
+    """What the next training will do."""
+    excluded = sum(decision.choice == EXCLUDE for decision in decided.values())
+    if excluded:
+        images = "1 image is" if excluded == 1 else f"{excluded:,} images are"
+        st.info(
+            f"**{images} excluded.** The next training on this data set leaves them out of training, validation and "
+            "calibration; the test images stay as they are, so that runs can be compared.",
+            icon=":material/block:",
+        )
+        st.page_link("views/retrain.py", label="Train again", icon=":material/model_training:")
+
+
+def dataset(run: Run) -> Any:
+    """The data set of the run; without it the cards go without pictures."""
+    try:
+        return loaders.dataset_of(run)
+    except DermLensError as error:
+        st.warning(str(error), icon=":material/folder_off:")
+        return None
+
+
+# ---- the sections --------------------------------------------------------------------------------
+
+
+def duplicates(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
+    """The same photograph twice: across the parts of the split it lets a run be asked what it has learned."""
+    st.caption(
+        "Two images that show the same photograph: turned, mirrored, cropped, brightened, or compressed again. What a "
+        "split by image would have leaked stands on the page Data set."
+    )
+    if not made(run, "near_duplicates"):
+        return
+    table = findings.duplicate_table(loaders.near_duplicates(run), splits)
+    across = int(table["across"].sum())
+    st.markdown(
+        f"**{len(table):,} pair{'' if len(table) == 1 else 's'}**, {across:,} of them in two parts of the split."
+        + (" What a run scores on the second of such a pair is too good." if across else "")
+    )
+    rows = paged(table, "near-duplicates", run)
+    if rows:
+        with st.grid(2, min_column_width=340) as cells:
+            for row in rows:
+                with cells.cell(), st.container(border=True, height="stretch"):
+                    pair(row, desk)
+
+
+def pair(row: Row, desk: Desk) -> None:
+    """Two images side by side, with what they have in common."""
+    change = f", {row.change}" if isinstance(getattr(row, "change", None), str) else ""
+    lesion = "the same lesion" if row.same_lesion else "**different lesions**"
+    parts = f"**{findings.part_of(row.split)} and {findings.part_of(row.other_split)}**"
+    st.markdown(f"{percent(row.similarity, 0)} alike{change}: {lesion}, {parts if row.across else 'one part'}")
+    sides = ((row.image_id, row.dx, row.split), (row.other_id, row.other_dx, row.other_split))
+    for column, (image_id, dx, split) in zip(st.columns(2), sides, strict=True):
+        with column:
+            lines = [f"**{name_of(dx)}**", findings.part_of(split)]
+            desk.card(image_id, lines, "near-duplicate", f"{row.Index}_{image_id}")
+
+
+def labels(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
+    """Labels that the images of other lesions, or of the same one, speak against."""
+    st.caption(
+        "Each label is judged by images of other lesions and by its own lesion's other images. Suspicious is not "
+        "wrong: rare looks of a diagnosis stand here too. Look, then decide."
+    )
+    if not made(run, "suspicious_labels"):
+        return
+    share = st.selectbox("How many", list(SHARES), format_func=SHARES.get, key="audit_share", on_change=first_page)
+    code = widgets.diagnosis_filter("Labelled as", "audit_given", first_page)
+    table = findings.label_table(loaders.suspicious_labels(run), splits, share)
+    table = table[table["dx"] == code].reset_index(drop=True) if code else table
+    grid(table, "suspicious-labels", run, lambda row: desk.card(
+        row.image_id,
+        [f"Label: **{name_of(row.dx)}**", f"Looks like: **{name_of(row.suggested)}**",
+         f"{percent(row.suspicion, 0)} suspicious · {findings.part_of(row.split)}"],
+        f"label {row.dx} looks like {row.suggested}", row.image_id,
+    ))  # fmt: skip
+
+
+def quality(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
+    """Images that are hard to assess, for people and for the model."""
+    if not made(run, "images"):
+        return
+    images = loaders.images(run)
+    counts = findings.problem_counts(images)
+    problem = st.selectbox(
+        "Problem", [None, *counts], key="audit_problem", on_change=first_page,
+        format_func=lambda code: f"{PROBLEMS.get(code, code)} ({counts[code]:,})" if code else "Any problem",
+    )  # fmt: skip
+    table = findings.quality_table(images, splits, problem)
+    grid(table, "poor-quality", run, lambda row: desk.card(
+        row.image_id,
+        [findings.problems_in_words(row.problems), f"{name_of(row.dx)} · {findings.part_of(row.split)}"],
+        row.problems, row.image_id,
+    ))  # fmt: skip
+
+
+def decided_ones(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
+    """Everything that was decided about this data set."""
+    st.caption(
+        "Decisions belong to the data set, not to the run: they are kept beside its fingerprint "
+        f"({desk.decisions.fingerprint[:12]}…), and every training on it applies them."
+    )
+    rows = [vars(decision) for decision in reversed(desk.decided.values())]
+    if not rows:
+        st.info("Nothing was decided about this data set yet.", icon=":material/fact_check:")
+        return
+    table = pd.DataFrame(rows).merge(splits[["image_id", "dx", "split"]], on="image_id", how="left")
+    grid(table, "decisions", run, lambda row: desk.card(
+        row.image_id, [f"{name_of(row.dx)} · {row.split}", row.reason, row.moment[:16].replace("T", " ")], row.reason,
+        row.image_id,
+    ))  # fmt: skip
+
+
+# ---- pieces --------------------------------------------------------------------------------------
+
+
+def made(run: Run, what: str) -> bool:
+    """Whether the examination has come to it; says how to make it where not."""
+    if loaders.has(run, what):
+        return True
+    st.info(
+        f"This run was not examined so far. Examine it on the page Retrain, or with: "
+        f"`python -m core.evaluation --run {run.id}`",
+        icon=":material/hourglass_empty:",
+    )
+    return False
+
+
+def first_page() -> None:
+    """Another table, its first page."""
+    st.session_state["audit_page"] = 1
+
+
+def paged(table: pd.DataFrame, name: str, run: Run) -> list[Row]:
+    """The rows of the present page, with the pages and the export above them."""
+    if table.empty:
+        st.success("None found.", icon=":material/check_circle:")
+        return []
+    pages = math.ceil(len(table) / ON_A_PAGE)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if pages > 1:
+            st.session_state["audit_page"] = min(st.session_state.get("audit_page", 1), pages)
+            st.pagination(pages, key="audit_page", persist_state="session")
+        st.download_button(
+            f"All {len(table):,} as CSV", findings.as_csv(table), f"{run.id}-{name}-research-only.csv", "text/csv",
+            icon=":material/download:", key=f"audit_export_{name}",
+        )  # fmt: skip
+    start = (st.session_state.get("audit_page", 1) - 1) * ON_A_PAGE if pages > 1 else 0
+    return list(table.iloc[start : start + ON_A_PAGE].itertuples())
+
+
+def grid(table: pd.DataFrame, name: str, run: Run, draw: Callable[[Row], None]) -> None:
+    """One card for each row of the present page."""
+    rows = paged(table, name, run)
+    if rows:
+        with st.grid(4, min_column_width=230) as cells:
+            for row in rows:
+                with cells.cell(), st.container(border=True, height="stretch"):
+                    draw(row)
+
+
+widgets.page(
+    "Audit", "What is wrong with the data that the run learned from, and what the next training should leave out.", body
+)

@@ -1,0 +1,121 @@
+"""The audit page: what was found is shown, and what is decided reaches the next training."""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.data.decisions import EXCLUDE, Decisions
+from core.data.splits import EXCLUDED, split_by_lesion
+from core.diagnoses import CODES, RESEARCH_NOTICE
+from core.places import PROJECT
+from core.runs import run as contract
+from core.runs.all_runs import promote
+from core.runs.run import Run
+from dashboard import findings, loaders
+
+APP = str(PROJECT / "dashboard" / "app.py")
+
+
+@pytest.fixture(autouse=True)
+def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is needed for an audit."""
+    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
+
+
+@pytest.fixture
+def audited(tiny_run: Run, runs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A copy of the tiny run with findings written by hand, and no decision yet."""
+    monkeypatch.setenv("DERMLENS_DECISIONS", str(tmp_path / "decisions"))
+    shutil.copytree(tiny_run.folder, runs_folder / tiny_run.id)
+    run = Run(runs_folder / tiny_run.id)
+    promote(run)
+    splits = run.splits()
+    train, test = (splits[splits["split"] == part]["image_id"].tolist() for part in ("train", "test"))
+    pairs = [(train[0], train[1], 0.99, "mirrored"), (train[2], test[0], 0.91, "cropped")]
+    run.write_csv(
+        contract.NEAR_DUPLICATES, pd.DataFrame(pairs, columns=["image_id", "other_id", "similarity", "change"])
+    )
+    suspicious = splits[["image_id", "dx"]].assign(suggested="vasc", suspicion=[1 - n / 100 for n in range(70)])
+    run.write_csv(contract.SUSPICIOUS_LABELS, suspicious)
+    problems = ["blurred lesion_cut", "blurred"] + [""] * (len(splits) - 2)
+    run.write_csv(contract.IMAGES, splits[["image_id"]].assign(problems=problems, ita=40.0))
+    return run
+
+
+def page(section: str) -> AppTest:
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.session_state["audit_section"] = section
+    app.run()
+    app.switch_page("views/audit.py").run()
+    assert not app.exception
+    return app
+
+
+def words(app: AppTest) -> str:
+    return " ".join(str(element.value) for element in [*app.markdown, *app.info, *app.caption, *app.success])
+
+
+def test_a_pair_across_the_split_comes_first_and_is_named(audited):
+    text = words(page("Near-duplicates"))
+    assert "2 pairs" in text and "1 of them in two parts" in text
+    assert text.index("91 % alike, cropped") < text.index("99 % alike, mirrored")
+    assert "different lesions" in text
+
+
+def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited):
+    app = page("Suspicious labels")
+    app.selectbox(key="audit_share").set_value(1.0).run()
+    splits = audited.splits()
+    first = splits["image_id"].iloc[0]
+    app.button(key=f"exclude_{first}").click().run()
+    assert "1 image is excluded" in words(app)
+    decisions = Decisions(audited.manifest()["data"]["fingerprint"])
+    assert decisions.excluded() == {first}
+    assert "looks like vasc" in decisions.all()[first].reason
+    again = split_by_lesion(splits, audited.config().seed, decisions.excluded())
+    moved = again["split"] != splits["split"]
+    expected = splits["split"].iloc[0] != "test"
+    assert moved.sum() == expected
+    assert (again["split"][moved] == EXCLUDED).all()
+
+    app.button(key=f"undo_{first}").click().run()
+    assert decisions.excluded() == frozenset()
+    assert "excluded" not in words(app)
+
+
+def test_the_suggested_diagnosis_stands_beside_the_label(audited):
+    app = page("Suspicious labels")
+    app.selectbox(key="audit_share").set_value(1.0).run()
+    assert "Looks like: **Vascular lesion**" in words(app)
+
+
+def test_poor_images_are_said_in_words_the_worst_first(audited):
+    text = words(page("Poor quality"))
+    both, one = audited.splits()["image_id"][:2]
+    assert "blurred: fine structures cannot be seen" in text
+    table = findings.quality_table(audited.images(), audited.splits(), None)
+    assert table["image_id"].tolist() == [both, one]
+    assert findings.problem_counts(audited.images()) == {"blurred": 2, "lesion_cut": 1}
+
+
+def test_what_was_decided_is_listed_with_its_reason(audited):
+    image = audited.splits()["image_id"].iloc[3]
+    Decisions(audited.manifest()["data"]["fingerprint"]).decide(image, EXCLUDE, "a hand is in the picture")
+    text = words(page("Decisions"))
+    assert "a hand is in the picture" in text and "1 image is excluded" in text
+
+
+def test_a_run_that_was_not_examined_says_how(audited):
+    (audited.folder / contract.SUSPICIOUS_LABELS).unlink()
+    assert f"python -m core.evaluation --run {audited.id}" in words(page("Suspicious labels"))
+
+
+def test_what_is_taken_away_says_what_it_is_for(audited):
+    table = findings.label_table(audited.suspicious_labels(), audited.splits(), 0.05)
+    assert len(table) == 4  # 5 % of 70
+    text = findings.as_csv(table).decode()
+    assert RESEARCH_NOTICE in text and "Vascular" not in text.splitlines()[0]
+    assert set(table["dx"]) <= set(CODES)
