@@ -153,7 +153,7 @@ def not_yet(run: Run, what: str) -> None:
 
 def metric_row(tiles: Sequence[Tile]) -> None:
     """Figures side by side, each with its line; they wrap where there is little room."""
-    with st.grid(len(tiles), min_column_width=210) as grid:
+    with st.grid(len(tiles), min_column_width=210 if len(tiles) < 5 else 160) as grid:
         for tile in tiles:
             with grid.cell(), st.container(border=True, height="stretch", gap=None):
                 st.metric(tile.label, tile.value, help=tile.help)

@@ -27,7 +27,14 @@ FORBIDDEN = {
         (
             f"core/evaluation/{name}.py"
             for name in (
-                "metrics", "bootstrap", "calibration", "conformal", "operating", "subgroups", "outliers", "suspicion"
+                "metrics",
+                "bootstrap",
+                "calibration",
+                "conformal",
+                "operating",
+                "subgroups",
+                "outliers",
+                "suspicion",
             )
         ),
         ("core.models", "core.runs", "core.predictor", "core.data", "core.explain"),

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pandas as pd
-from sklearn.decomposition import PCA
 
 from core.data.images import read_image
 
@@ -151,10 +150,11 @@ def _description(thumbnails: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     some = thumbnails[:: max(1, len(thumbnails) // LEARNED_FROM)]
     turned = np.concatenate([_turned(some, orientation) for orientation in range(8)])  # no orientation is special
     flat = turned.reshape(len(turned), -1)
-    pca = PCA(min(COMPONENTS, *flat.shape), svd_solver="randomized", random_state=0).fit(flat)
-    variance = pca.explained_variance_
-    scale = np.sqrt(variance + 0.1 * variance[len(variance) // 5] + 1e-6)  # the last ones are mostly noise
-    weights, mean = (pca.components_ / scale[:, None]).T.astype(np.float32), pca.mean_.astype(np.float32)
+    mean = flat.mean(axis=0)
+    count = min(COMPONENTS, len(flat) - 1)
+    variance, components = (part[..., : -count - 1 : -1] for part in np.linalg.eigh(np.cov(flat, rowvar=False)))
+    scale = np.sqrt(np.maximum(variance, 0.0) + 0.1 * variance[count // 5] + 1e-6)  # the last ones are mostly noise
+    weights = (components / scale).astype(np.float32)
 
     def describe(some: np.ndarray) -> np.ndarray:
         described = (some.reshape(*some.shape[:-2], -1) - mean) @ weights

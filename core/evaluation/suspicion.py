@@ -10,7 +10,6 @@ lesion have one diagnosis, and where their labels differ, one is wrong. Both go 
 import numpy as np
 import pandas as pd
 from scipy.linalg import blas, lapack
-from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 
 from core.diagnoses import CODES
@@ -50,7 +49,7 @@ def suspicious_labels(features: np.ndarray, labels: np.ndarray, lesions: np.ndar
         features: (n, k) pooled features of a network that did not learn from these labels.
         labels: (n,) indices into `CODES`.
         lesions: (n,) lesion of each image.
-        seed: of the randomised principal components; and of the groups, where there are more than `AT_ONCE` images.
+        seed: of the groups, where there are more than `AT_ONCE` images.
 
     Returns:
         row, given and suggested (codes; suggested: the most probable of the other six), score (0 to 1: how probably
@@ -108,7 +107,7 @@ def _left_out_probabilities(features: np.ndarray, labels: np.ndarray, lesions: n
     if len(present) < 2:
         probabilities[:, present] = 1.0
         return probabilities
-    seen = _half_whitened(features.astype(np.float32), seed)
+    seen = _half_whitened(features.astype(np.float32))
     truth = np.eye(len(CODES), dtype=np.float32)[labels]
     names, lesion = np.unique(lesions, return_inverse=True)
     groups = -(-len(labels) // AT_ONCE)
@@ -122,13 +121,15 @@ def _left_out_probabilities(features: np.ndarray, labels: np.ndarray, lesions: n
     return probabilities
 
 
-def _half_whitened(features: np.ndarray, seed: int) -> np.ndarray:
+def _half_whitened(features: np.ndarray) -> np.ndarray:
     """Principal components divided by the root of their spread, at a mean squared length of 1.
 
     In between: as they are, few components decide; at the same spread, noise does.
     """
+    centred = features - features.mean(axis=0)
     count = min(COMPONENTS, len(features) - 1, features.shape[1])
-    components = PCA(count, svd_solver="randomized", random_state=seed).fit_transform(features)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, : -count - 1 : -1]
+    components = centred @ axes
     spread = components.std(axis=0)
     components = components / np.sqrt(spread + 1e-6 * spread[0] + 1e-12)
     return components / np.sqrt((components**2).sum(axis=1).mean() + 1e-12)

@@ -175,7 +175,8 @@ def exclusions(run: Run) -> None:
         fingerprint = loaders.manifest(run).get("data", {}).get("fingerprint")
         excluded = len(Decisions(fingerprint).excluded()) if fingerprint else 0
         if excluded:
-            st.caption(f"On this run's data set, {excluded:,} excluded on the page Audit will be left out of training.")
+            images = "1 image" if excluded == 1 else f"{excluded:,} images"
+            st.caption(f"{images} of this run's data set, excluded on the page Audit, will be left out of training.")
 
 
 def body(run: Run | None = None) -> None:
