@@ -51,7 +51,7 @@ def quality_table(images: pd.DataFrame, splits: pd.DataFrame, problem: str | Non
     """
     codes = images["problems"].str.split()
     rows = images[codes.map(lambda found: problem in found if problem else bool(found))]
-    count = rows["problems"].str.split().str.len()
+    count = rows["problems"].str.count(r"\S+")
     ordered = rows.assign(count=count).sort_values(["count", "image_id"], ascending=[False, True])
     return ordered.drop(columns="count").merge(splits[["image_id", "dx", "split"]], on="image_id")
 
@@ -76,5 +76,5 @@ def as_csv(table: pd.DataFrame) -> bytes:
     """A table to take away; its last column says what it is for."""
     named = table.assign(notice=RESEARCH_NOTICE)
     if "dx" in named:
-        named.insert(named.columns.get_loc("dx") + 1, "diagnosis", named["dx"].map(name_of))
+        named.insert(list(named.columns).index("dx") + 1, "diagnosis", named["dx"].map(name_of))
     return named.to_csv(index=False).encode()

@@ -54,8 +54,10 @@ class Desk:
         st.markdown("  \n".join(lines))
         decision = self.decided.get(image_id)
         if decision is not None:
-            colour, word = ("red", "excluded from training") if decision.choice == EXCLUDE else ("green", "kept")
-            st.badge(word, color=colour)
+            if decision.choice == EXCLUDE:
+                st.badge("excluded from training", color="red")
+            else:
+                st.badge("kept", color="green")
         with st.container(horizontal=True, gap="xsmall"):
             if decision is not None:
                 self.button("Undo", ":material/undo:", f"undo_{place}", lambda: self.decisions.undo(image_id))
@@ -142,9 +144,11 @@ def labels(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
     )
     if not made(run, "suspicious_labels"):
         return
-    share = st.selectbox("How many", list(SHARES), format_func=SHARES.get, key="audit_share", on_change=first_page)
+    share = st.selectbox(
+        "How many", tuple(SHARES), format_func=lambda share: SHARES[share], key="audit_share", on_change=first_page
+    )
     code = widgets.diagnosis_filter("Labelled as", "audit_given", first_page)
-    table = findings.label_table(loaders.suspicious_labels(run), splits, share)
+    table = findings.label_table(loaders.suspicious_labels(run), splits, share or 1.0)
     table = table[table["dx"] == code].reset_index(drop=True) if code else table
     grid(table, "suspicious-labels", run, lambda row: desk.card(
         row.image_id,
