@@ -62,12 +62,15 @@ def heatmaps(figures: Figures) -> str:
         ]
         rows.append((f"{title}{default}", *("" if cell is None else number(cell) for cell in cells)))
     lesion = figures.get("lesion") or {}
+    comparison = (
+        f"For comparison, where there are masks: the lesion takes up {number(lesion.get('area'))} of what the model "
+        f"sees, and holds its centre in {number(lesion.get('centre'))}."
+    )
     lines = [
         f"Measured on {count(figures.get('n', 0), 'test image')}, of which {number(figures.get('masks'))} have a mask "
         "of their lesion.",
         table(header, rows),
-        "For comparison, where there are masks: the lesion takes up "
-        f"{number(lesion.get('area'))} of what the model sees, and holds its centre in {number(lesion.get('centre'))}.",
+        *([comparison] if figures.get("masks") else []),
         *figures.get("how", ()),
     ]
     return "\n\n".join(lines)
@@ -78,7 +81,7 @@ def audit(duplicates: pd.DataFrame | None, labels: pd.DataFrame | None, images: 
 
     Args:
         duplicates: image_id, other_id; None where it was not measured, and so for the others.
-        labels: dx, suggested.
+        labels: suspicion, 0 to 1.
         images: problems, as codes parted by spaces.
         part: image_id -> part of the split.
     """
@@ -92,8 +95,8 @@ def audit(duplicates: pd.DataFrame | None, labels: pd.DataFrame | None, images: 
         ]
     else:
         rows.append(("Pairs of near-duplicates", NOT_KNOWN))
-    contrary = None if labels is None else int((labels["dx"] != labels["suggested"]).sum())
-    rows.append(("Labels that the features speak against", number(contrary)))
+    wrong = None if labels is None else int((labels["suspicion"] > 0.5).sum())
+    rows.append(("Labels that are more probably wrong than right", number(wrong)))
     if images is None:
         return table(("Found", "n"), [*rows, ("Images of poor quality", NOT_KNOWN)])
     problems = [str(codes).split() for codes in images["problems"].fillna("")]

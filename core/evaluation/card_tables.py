@@ -157,8 +157,8 @@ def refusal(test: Figures, fitted: Figures) -> str:
     rule = fitted.get("refusal") or {}
     return (
         f"An image is refused as no dermatoscopic image when its out-of-distribution score is over "
-        f"{number(rule.get('threshold'))}, set so that {number(rule.get('false_refusals'))} of the calibration images "
-        "are. "
+        f"{number(rule.get('threshold'))}, set so that at most {number(rule.get('false_refusals'))} of the "
+        "calibration images are, and at most one and a half times as many of them as another camera would see them. "
         f"Of the {count(measured.get('n', 0), 'test image')}, {number(measured.get('refused'))} would be refused."
     )
 

@@ -196,7 +196,8 @@ def full_run(folder: Path) -> Run:
     run.write_csv("images.csv", pd.DataFrame({"image_id": names, "problems": problems, "ita": 30.0}))
     pairs = {"image_id": [names[0], names[0]], "other_id": [names[1], names[7]], "similarity": 0.99}
     run.write_csv("near_duplicates.csv", pd.DataFrame(pairs))
-    labels = {"image_id": names, "dx": run.splits()["dx"], "suggested": "nv", "suspicion": 0.5}
+    dx = run.splits()["dx"]
+    labels = {"image_id": names, "dx": dx, "suggested": "nv", "suspicion": np.where(dx == "nv", 0.1, 0.6)}
     run.write_csv("suspicious_labels.csv", pd.DataFrame(labels))
     return run
 
@@ -325,7 +326,7 @@ def test_counts_of_the_data_the_audit_and_the_failures(tmp_path):
 
     audit = section(card, "Audit of the data")
     assert "| Pairs of near-duplicates | 2 |" in audit and "| of them in two parts of the split | 1 |" in audit
-    assert "| Labels that the features speak against | 48 |" in audit
+    assert "| Labels that are more probably wrong than right | 48 |" in audit
     assert "| Images of poor quality | 2 |" in audit
     assert "| of them: blurred | 2 |" in audit and "| of them: dark | 1 |" in audit
 
