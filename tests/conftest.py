@@ -106,11 +106,14 @@ def tiny_run(tiny_config):
 def served_run(tiny_run, runs_folder: Path):
     """A copy of the tiny run, promoted in a folder of runs of its own."""
     from core.runs.all_runs import promote
-    from core.runs.run import Run
+    from core.runs.run import CALIBRATION, Run
 
     folder = runs_folder / tiny_run.id
     shutil.copytree(tiny_run.folder, folder)
     run = Run(folder)
+    # what a run of 70 drawn images takes for strange is nothing that tests should depend on
+    calibration = run.calibration()
+    run.write_json(CALIBRATION, calibration | {"refusal": calibration["refusal"] | {"threshold": 1e9}})
     promote(run)
     return run
 

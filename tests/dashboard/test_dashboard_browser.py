@@ -166,7 +166,7 @@ def test_an_upload_is_answered_with_seven_confidences(page, address: str, tiny_d
     page.locator("input[type=file]").set_input_files(next(tiny_data.glob("images/*.jpg")))
     page.wait_for_selector(".st-key-explain_bars .js-plotly-plot")
     settled(page)
-    assert page.locator("[data-testid=stImage] img").count() == 2
+    assert page.locator("[data-testid=stImage] img").count() >= 2
     assert page.locator(".st-key-explain_bars .point").count() == len(CODES)
 
 
