@@ -1,11 +1,15 @@
 """What the audit of a run's data found, as tables for people; pure."""
 
+from typing import Any
+
 import pandas as pd
 
 from core.data.quality import PROBLEMS
 from core.data.splits import EXCLUDED, PARTS
 from core.diagnoses import RESEARCH_NOTICE
 from dashboard.charts import name_of
+
+ACROSS, BETWEEN, ALL_PAIRS = "Across the split", "Between lesions", "All pairs"
 
 
 def duplicate_table(pairs: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
@@ -17,7 +21,7 @@ def duplicate_table(pairs: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         the same with split, other_split, dx, other_dx, across (whether they stand in two parts of the split) and
-        same_lesion; those across parts first, then the most similar.
+        same_lesion; those across parts first, then those of two lesions, then the most similar.
     """
     known = splits[["image_id", "lesion_id", "dx", "split"]]
     other = known.rename(columns={name: f"other_{name}" for name in known.columns}).rename(
@@ -27,7 +31,26 @@ def duplicate_table(pairs: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     parts = table[["split", "other_split"]]
     table["across"] = (table["split"] != table["other_split"]) & parts.isin(PARTS).all(axis=1)
     table["same_lesion"] = table["lesion_id"] == table["other_lesion_id"]
-    return table.sort_values(["across", "similarity"], ascending=False, ignore_index=True)
+    return table.sort_values(
+        ["across", "same_lesion", "similarity"], ascending=[False, True, False], kind="stable", ignore_index=True
+    )
+
+
+def pairs_of(table: pd.DataFrame, kind: str, code: str | None) -> pd.DataFrame:
+    """The pairs that the filters of the page leave.
+
+    Args:
+        table: as `duplicate_table` gives it.
+        kind: `ACROSS`, `BETWEEN` or `ALL_PAIRS`.
+        code: only pairs in which an image has this diagnosis; None for all.
+    """
+    if kind == ACROSS:
+        table = table[table["across"]]
+    elif kind == BETWEEN:
+        table = table[~table["same_lesion"]]
+    if code:
+        table = table[(table["dx"] == code) | (table["other_dx"] == code)]
+    return table.reset_index(drop=True)
 
 
 def label_table(suspicious: pd.DataFrame, splits: pd.DataFrame, share: float) -> pd.DataFrame:
@@ -35,25 +58,58 @@ def label_table(suspicious: pd.DataFrame, splits: pd.DataFrame, share: float) ->
 
     Args:
         suspicious: image_id, dx, suggested, suspicion; the most suspicious first.
-        splits: image_id, split.
+        splits: image_id, lesion_id, dx, split.
         share: of all images, 0 to 1.
+
+    Returns:
+        image_id, dx, suggested, suspicion, split, siblings (other diagnoses that images of the same lesion are
+        labelled with, parted by spaces).
     """
-    return suspicious.head(round(share * len(suspicious))).merge(splits[["image_id", "split"]], on="image_id")
+    rows = suspicious.head(round(share * len(suspicious))).merge(splits.drop(columns="dx"), on="image_id")
+    labelled = splits.groupby("lesion_id")["dx"].unique()
+    pairs = zip(rows["lesion_id"], rows["dx"], strict=True)
+    siblings = [" ".join(sorted(set(labelled[lesion]) - {dx})) for lesion, dx in pairs]
+    return rows.drop(columns="lesion_id").assign(siblings=siblings)
 
 
-def quality_table(images: pd.DataFrame, splits: pd.DataFrame, problem: str | None) -> pd.DataFrame:
+def leakage_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """What a split by image would have leaked, as a run's manifest holds it.
+
+    Returns:
+        Diagnosis, Images, Would have leaked (per cent).
+    """
+    return pd.DataFrame(
+        {
+            "Diagnosis": ["All" if row["code"] == "all" else name_of(row["code"]) for row in rows],
+            "Images": [row["n"] for row in rows],
+            "Would have leaked": [100 * row["leaked"] for row in rows],
+        }
+    )
+
+
+def lesions_in_several_parts(splits: pd.DataFrame) -> int:
+    """How many lesions stand in more than one part of the split; excluded images stand in none."""
+    parts = splits[splits["split"] != EXCLUDED].groupby("lesion_id")["split"].nunique()
+    return int((parts > 1).sum())
+
+
+def quality_table(
+    images: pd.DataFrame, splits: pd.DataFrame, problem: str | None, code: str | None = None
+) -> pd.DataFrame:
     """Images of poor quality, those with most problems first.
 
     Args:
         images: image_id, problems (codes parted by spaces).
         splits: image_id, dx, split.
         problem: only images with this one; None for any.
+        code: only images of this diagnosis; None for all.
     """
     codes = images["problems"].str.split()
     rows = images[codes.map(lambda found: problem in found if problem else bool(found))]
     count = rows["problems"].str.count(r"\S+")
     ordered = rows.assign(count=count).sort_values(["count", "image_id"], ascending=[False, True])
-    return ordered.drop(columns="count").merge(splits[["image_id", "dx", "split"]], on="image_id")
+    table = ordered.drop(columns="count").merge(splits[["image_id", "dx", "split"]], on="image_id")
+    return table[table["dx"] == code].reset_index(drop=True) if code else table
 
 
 def problem_counts(images: pd.DataFrame) -> dict[str, int]:

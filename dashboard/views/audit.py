@@ -15,9 +15,10 @@ from dashboard import findings, loaders, widgets
 from dashboard.charts import name_of
 from dashboard.widgets import percent
 
-DUPLICATES, LABELS, QUALITY, DECIDED = "Near-duplicates", "Suspicious labels", "Poor quality", "Decisions"
+DUPLICATES, LABELS, QUALITY = "Near-duplicates", "Suspicious labels", "Poor quality"
+LEAKAGE, DECIDED = "Leakage", "Decisions"
 ON_A_PAGE = 8
-SHARES = {0.01: "the 1 % most suspicious", 0.05: "the 5 % most suspicious", 1.0: "all of them"}
+SHARES = {0.01: "The 1 % most suspicious", 0.05: "The 5 % most suspicious", 1.0: "All of them"}
 Row = Any  # of DataFrame.itertuples
 
 
@@ -31,15 +32,16 @@ def body(run: Run) -> None:
     decisions = Decisions(data["fingerprint"])
     decided = decisions.all()
     section = st.segmented_control(
-        "What to look at", [DUPLICATES, LABELS, QUALITY, DECIDED], default=DUPLICATES, required=True,
+        "What to look at", [DUPLICATES, LABELS, QUALITY, LEAKAGE, DECIDED], default=DUPLICATES, required=True,
         key="audit_section", persist_state="session", on_change=first_page,
         format_func=lambda name: f"{name} ({len(decided)})" if name == DECIDED else name, label_visibility="collapsed",
     )  # fmt: skip
     summary(decided)
     paths = loaders.image_paths(dataset(run))
-    {DUPLICATES: duplicates, LABELS: labels, QUALITY: quality, DECIDED: decided_ones}[section](
-        run, splits, Desk(decisions, decided, paths)
-    )
+    sections = {
+        DUPLICATES: duplicates, LABELS: labels, QUALITY: quality, LEAKAGE: leakage, DECIDED: decided_ones,
+    }  # fmt: skip
+    sections[section](run, splits, Desk(decisions, decided, paths))
 
 
 class Desk:
@@ -48,7 +50,7 @@ class Desk:
     def __init__(self, decisions: Decisions, decided: dict[str, Decision], paths: dict[str, str]) -> None:
         self.decisions, self.decided, self.paths = decisions, decided, paths
 
-    def card(self, image_id: str, lines: list[str], reason: str, place: str) -> None:
+    def card(self, image_id: str, split: str, lines: list[str], reason: str, place: str) -> None:
         """One image with what is known of it, and the buttons that decide about it."""
         widgets.picture(self.paths.get(image_id))
         st.markdown("  \n".join(lines))
@@ -56,6 +58,8 @@ class Desk:
         if decision is not None:
             if decision.choice == EXCLUDE:
                 st.badge("excluded from training", color="red")
+                if split == "test":
+                    st.caption("It is a test image: no training learns from it, and it stays there to judge them.")
             else:
                 st.badge("kept", color="green")
         with st.container(horizontal=True, gap="xsmall"):
@@ -104,8 +108,8 @@ def dataset(run: Run) -> Any:
 def duplicates(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
     """The same photograph twice: across the parts of the split it lets a run be asked what it has learned."""
     st.caption(
-        "Two images that show the same photograph: turned, mirrored, cropped, brightened, or compressed again. What a "
-        "split by image would have leaked stands on the page Data set."
+        "Two images that show the same photograph: turned, mirrored, cropped, brightened, or compressed again. Within "
+        "a lesion they are harmless, since a lesion is never split. Across the split, exclude the one in training."
     )
     if not made(run, "near_duplicates"):
         return
@@ -115,7 +119,15 @@ def duplicates(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
         f"**{len(table):,} pair{'' if len(table) == 1 else 's'}**, {across:,} of them in two parts of the split."
         + (" What a run scores on the second of such a pair is too good." if across else "")
     )
-    rows = paged(table, "near-duplicates", run)
+    kinds, codes = st.columns([2, 1], vertical_alignment="bottom")
+    with kinds:
+        kind = st.segmented_control(
+            "Pairs", [findings.ACROSS, findings.BETWEEN, findings.ALL_PAIRS], required=True, key="audit_pairs",
+            default=findings.BETWEEN if not table["same_lesion"].all() else findings.ALL_PAIRS, on_change=first_page,
+        )  # fmt: skip
+    with codes:
+        code = widgets.diagnosis_filter("Diagnosis", "audit_pair_code", first_page)
+    rows = paged(findings.pairs_of(table, kind or findings.ALL_PAIRS, code), "near-duplicates", run)
     if rows:
         with st.grid(2, min_column_width=340) as cells:
             for row in rows:
@@ -130,10 +142,10 @@ def pair(row: Row, desk: Desk) -> None:
     parts = f"**{findings.part_of(row.split)} and {findings.part_of(row.other_split)}**"
     st.markdown(f"{percent(row.similarity, 0)} alike{change}: {lesion}, {parts if row.across else 'one part'}")
     sides = ((row.image_id, row.dx, row.split), (row.other_id, row.other_dx, row.other_split))
-    for column, (image_id, dx, split) in zip(st.columns(2), sides, strict=True):
+    for column, side, twin in zip(st.columns(2, wrap=False), sides, reversed(sides), strict=True):
         with column:
-            lines = [f"**{name_of(dx)}**", findings.part_of(split)]
-            desk.card(image_id, lines, "near-duplicate", f"{row.Index}_{image_id}")
+            lines = [f"**{name_of(side[1])}**", findings.part_of(side[2])]
+            desk.card(side[0], side[2], lines, f"near-duplicate of {twin[0]}", f"{row.Index}_{side[0]}")
 
 
 def labels(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
@@ -144,18 +156,29 @@ def labels(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
     )
     if not made(run, "suspicious_labels"):
         return
-    share = st.selectbox(
-        "How many", tuple(SHARES), format_func=lambda share: SHARES[share], key="audit_share", on_change=first_page
-    )
-    code = widgets.diagnosis_filter("Labelled as", "audit_given", first_page)
+    shares, codes = st.columns(2)
+    with shares:
+        share = st.selectbox(
+            "How many", tuple(SHARES), format_func=lambda share: SHARES[share], key="audit_share", on_change=first_page
+        )
+    with codes:
+        code = widgets.diagnosis_filter("Labelled as", "audit_given", first_page)
     table = findings.label_table(loaders.suspicious_labels(run), splits, share or 1.0)
     table = table[table["dx"] == code].reset_index(drop=True) if code else table
     grid(table, "suspicious-labels", run, lambda row: desk.card(
-        row.image_id,
-        [f"Label: **{name_of(row.dx)}**", f"Looks like: **{name_of(row.suggested)}**",
-         f"{percent(row.suspicion, 0)} suspicious · {findings.part_of(row.split)}"],
-        f"label {row.dx} looks like {row.suggested}", row.image_id,
+        row.image_id, row.split, label_lines(row), f"label {row.dx} looks like {row.suggested}", row.image_id
     ))  # fmt: skip
+
+
+def label_lines(row: Row) -> list[str]:
+    """A label, what speaks against it, and how much."""
+    siblings = " and ".join(name_of(code) for code in row.siblings.split())
+    return [
+        f"Label: **{name_of(row.dx)}**",
+        f"Looks like: **{name_of(row.suggested)}**",
+        *([f"Its lesion is labelled **{siblings}** in another image"] if siblings else []),
+        f"{percent(row.suspicion, 0)} suspicious · {findings.part_of(row.split)}",
+    ]
 
 
 def quality(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
@@ -164,16 +187,48 @@ def quality(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
         return
     images = loaders.images(run)
     counts = findings.problem_counts(images)
-    problem = st.selectbox(
-        "Problem", [None, *counts], key="audit_problem", on_change=first_page,
-        format_func=lambda code: f"{PROBLEMS.get(code, code)} ({counts[code]:,})" if code else "Any problem",
-    )  # fmt: skip
-    table = findings.quality_table(images, splits, problem)
+    problems, codes = st.columns([2, 1])
+    with problems:
+        problem = st.selectbox(
+            "Problem", [None, *counts], key="audit_problem", on_change=first_page,
+            format_func=lambda code: f"{PROBLEMS.get(code, code)} ({counts[code]:,})" if code else "Any problem",
+        )  # fmt: skip
+    with codes:
+        code = widgets.diagnosis_filter("Diagnosis", "audit_quality_code", first_page)
+    table = findings.quality_table(images, splits, problem, code)
     grid(table, "poor-quality", run, lambda row: desk.card(
-        row.image_id,
+        row.image_id, row.split,
         [findings.problems_in_words(row.problems), f"{name_of(row.dx)} · {findings.part_of(row.split)}"],
         row.problems, row.image_id,
     ))  # fmt: skip
+
+
+def leakage(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
+    """Whether test images have a near relative in training, and how many would have had one otherwise."""
+    torn = findings.lesions_in_several_parts(splits)
+    if torn:
+        st.error(f"**{torn:,} lesions stand in several parts of the split.** Train again.", icon=":material/error:")
+    else:
+        st.success("**No lesion stands in two parts of the split.**", icon=":material/check_circle:")
+    if loaders.has(run, "near_duplicates"):
+        across = int(findings.duplicate_table(loaders.near_duplicates(run), splits)["across"].sum())
+        words = "1 pair of near-duplicates stands" if across == 1 else f"{across:,} pairs of near-duplicates stand"
+        if across:
+            st.warning(
+                f"**{words} in two parts**: one lesion under two names, most likely. See {DUPLICATES}, "
+                f"{findings.ACROSS.lower()}.", icon=":material/content_copy:",
+            )  # fmt: skip
+        else:
+            st.success("**No near-duplicates stand in two parts.**", icon=":material/check_circle:")
+    rows = loaders.manifest(run).get("split", {}).get("leakage", [])
+    if not rows:
+        return
+    st.markdown("**Held-out images that a split by image would have given a sibling in training**")
+    table = findings.leakage_table(rows)
+    share = st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)
+    number = st.column_config.NumberColumn(format="localized")
+    st.dataframe(table, hide_index=True, column_config={"Images": number, "Would have leaked": share})
+    export(table, "leakage", run)
 
 
 def decided_ones(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
@@ -188,8 +243,8 @@ def decided_ones(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
         return
     table = pd.DataFrame(rows).merge(splits[["image_id", "dx", "split"]], on="image_id", how="left")
     grid(table, "decisions", run, lambda row: desk.card(
-        row.image_id, [f"{name_of(row.dx)} · {row.split}", row.reason, row.moment[:16].replace("T", " ")], row.reason,
-        row.image_id,
+        row.image_id, row.split, [f"{name_of(row.dx)} · {findings.part_of(row.split)}", row.reason,
+                                  row.moment[:16].replace("T", " ")], row.reason, row.image_id,
     ))  # fmt: skip
 
 
@@ -223,12 +278,17 @@ def paged(table: pd.DataFrame, name: str, run: Run) -> list[Row]:
         if pages > 1:
             st.session_state["audit_page"] = min(st.session_state.get("audit_page", 1), pages)
             st.pagination(pages, key="audit_page", persist_state="session")
-        st.download_button(
-            f"All {len(table):,} as CSV", findings.as_csv(table), f"{run.id}-{name}-research-only.csv", "text/csv",
-            icon=":material/download:", key=f"audit_export_{name}",
-        )  # fmt: skip
+        export(table, name, run)
     start = (st.session_state.get("audit_page", 1) - 1) * ON_A_PAGE if pages > 1 else 0
     return list(table.iloc[start : start + ON_A_PAGE].itertuples())
+
+
+def export(table: pd.DataFrame, name: str, run: Run) -> None:
+    """The button that takes the whole table away."""
+    st.download_button(
+        f"All {len(table):,} as CSV", findings.as_csv(table), f"{run.id}-{name}-research-only.csv", "text/csv",
+        icon=":material/download:", key=f"audit_export_{name}",
+    )  # fmt: skip
 
 
 def grid(table: pd.DataFrame, name: str, run: Run, draw: Callable[[Row], None]) -> None:
