@@ -265,7 +265,8 @@ def made(run: Run, what: str) -> bool:
 
 def first_page() -> None:
     """Another table, its first page."""
-    st.session_state["audit_page"] = 1
+    if "audit_page" in st.session_state:
+        st.session_state["audit_page"] = 1
 
 
 def paged(table: pd.DataFrame, name: str, run: Run) -> list[Row]:
@@ -276,7 +277,8 @@ def paged(table: pd.DataFrame, name: str, run: Run) -> list[Row]:
     pages = math.ceil(len(table) / ON_A_PAGE)
     with st.container(horizontal=True, vertical_alignment="center"):
         if pages > 1:
-            st.session_state["audit_page"] = min(st.session_state.get("audit_page", 1), pages)
+            if st.session_state.get("audit_page", 1) > pages:
+                first_page()
             st.pagination(pages, key="audit_page", persist_state="session")
         export(table, name, run)
     start = (st.session_state.get("audit_page", 1) - 1) * ON_A_PAGE if pages > 1 else 0

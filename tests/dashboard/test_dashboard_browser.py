@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.places import PROJECT
@@ -157,7 +158,7 @@ def test_the_gallery_gets_its_heatmaps_and_leads_to_the_explanation(page, addres
     link.click()
     page.wait_for_selector("h1:has-text('Explain')")
     settled(page)
-    assert page.get_by_label("Image id").input_value() == name
+    expect(page.get_by_label("Image id")).to_have_value(name, timeout=20_000)
 
 
 def test_an_upload_is_answered_with_seven_confidences(page, address: str, tiny_data: Path) -> None:

@@ -357,8 +357,8 @@ def test_a_real_training_from_start_to_served(tiny_data, runs_folder):
         wait_for(lambda: state(run) not in ("queued", "running"), seconds=180)
         assert state(run) == "finished", run.log()
         assert len(run.history()) == 2 and run.metrics()["test"]["n"] > 0
-        served = served_run()
-        assert served is not None and served.id == run.id
+        wait_for(lambda: served_run() is not None)  # the lock falls first, then the first run is served
+        assert served_run().id == run.id
         assert run.id in run.log()
         wait_for(lambda: run.model_card(), seconds=120)
         wait_for(lambda: not run.status().examining)
