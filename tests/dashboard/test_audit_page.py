@@ -119,3 +119,64 @@ def test_what_is_taken_away_says_what_it_is_for(audited):
     text = findings.as_csv(table).decode()
     assert RESEARCH_NOTICE in text and "Vascular" not in text.splitlines()[0]
     assert set(table["dx"]) <= set(CODES)
+
+
+def test_pairs_within_a_lesion_do_not_bury_those_between_lesions():
+    """All images of a lesion stand in one part; another lesion's may not, and those are what people look for."""
+    splits = pd.DataFrame(
+        {
+            "image_id": list("abcdef"),
+            "lesion_id": ["p", "p", "q", "r", "s", "t"],
+            "dx": ["nv", "nv", "nv", "mel", "nv", "nv"],
+            "split": ["train", "train", "train", "train", "test", EXCLUDED],
+        }
+    )
+    pairs = [("a", "b", 0.99), ("a", "d", 0.8), ("c", "e", 0.78), ("d", "f", 0.9)]
+    table = findings.duplicate_table(pd.DataFrame(pairs, columns=["image_id", "other_id", "similarity"]), splits)
+    assert table["other_id"].tolist() == ["e", "f", "d", "b"]
+
+    def left(kind: str, code: str | None = None) -> list[str]:
+        return findings.pairs_of(table, kind, code)["other_id"].tolist()
+
+    assert left(findings.ACROSS) == ["e"]  # what is excluded stands in no part
+    assert left(findings.BETWEEN) == ["e", "f", "d"]
+    assert left(findings.BETWEEN, "mel") == ["f", "d"]
+    assert left(findings.ALL_PAIRS) == ["e", "f", "d", "b"]
+
+
+def test_the_filter_of_pairs_is_on_the_page(audited):
+    app = page("Near-duplicates")
+    app.segmented_control(key="audit_pairs").set_value(findings.ACROSS).run()
+    assert "91 % alike" in words(app) and "99 % alike" not in words(app)
+
+
+def test_a_label_that_differs_within_its_lesion_says_so():
+    splits = pd.DataFrame(
+        {"image_id": list("abc"), "lesion_id": ["p", "p", "q"], "dx": ["nv", "mel", "nv"], "split": "train"}
+    )
+    suspicious = splits[["image_id", "dx"]].assign(suggested="bcc", suspicion=[0.9, 0.8, 0.1])
+    assert findings.label_table(suspicious, splits, 1.0)["siblings"].tolist() == ["mel", "nv", ""]
+
+
+def test_the_leak_that_a_split_by_lesion_leaves_is_named(audited):
+    app = page("Leakage")
+    assert "No lesion stands in two parts" in words(app)
+    assert "1 pair of near-duplicates stands in two parts" in app.warning[-1].value
+    assert len(app.dataframe) == 1
+    splits = audited.splits()
+    assert findings.lesions_in_several_parts(splits) == 0
+    pair = splits.index[splits["lesion_id"] == splits.loc[splits.duplicated("lesion_id"), "lesion_id"].iloc[0]][:2]
+    splits.loc[pair, "split"] = ["train", "test"]
+    assert findings.lesions_in_several_parts(splits) == 1
+    splits.loc[pair, "split"] = [EXCLUDED, "test"]
+    assert findings.lesions_in_several_parts(splits.loc[pair]) == 0
+
+
+def test_excluding_a_test_image_is_told_apart(audited):
+    """It changes nothing about the next training, and who believed it did would be misled."""
+    splits = audited.splits()
+    decisions = Decisions(audited.manifest()["data"]["fingerprint"])
+    decisions.decide(splits["image_id"][splits["split"] == "train"].iloc[0], EXCLUDE)
+    assert "It is a test image" not in words(page("Decisions"))
+    decisions.decide(splits["image_id"][splits["split"] == "test"].iloc[0], EXCLUDE)
+    assert "It is a test image" in words(page("Decisions"))
