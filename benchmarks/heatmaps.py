@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -137,7 +138,7 @@ def main() -> None:
 def costs(explainer: Explainer, pixels: np.ndarray, repeats: int = 15) -> str:
     """Medians of one image, in milliseconds."""
     works: dict[str, Callable[[], object]] = {"forward pass": lambda: explainer.logits(pixels[None])}
-    works |= {name: lambda name=name: explainer.heatmap(pixels, name, 0) for name in METHODS}  # type: ignore[misc]
+    works |= {name: partial(explainer.heatmap, pixels, name, 0) for name in METHODS}
     times: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(repeats + 1):
         for name, work in works.items():

@@ -80,6 +80,7 @@ DIAGNOSES = (
 
 CODES = tuple(diagnosis.code for diagnosis in DIAGNOSES)
 BY_CODE = {diagnosis.code: diagnosis for diagnosis in DIAGNOSES}
+MALIGNANT = tuple(diagnosis.code for diagnosis in DIAGNOSES if diagnosis.malignant)
 
 RESEARCH_NOTICE = (
     "For research and education only. DermLens is not a medical device and gives no diagnosis: "

@@ -128,8 +128,9 @@ class Prediction:
         Args:
             insist: give the figures of a refused image too; otherwise they are None.
         """
-        shown = insist or not self.refused
-        figures = self._figures() if shown else dict.fromkeys(self._figures())
+        figures = self._figures()
+        if self.refused and not insist:
+            figures = dict.fromkeys(figures)
         return {
             **figures,
             "refused": self.refused,

@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.data.decisions import EXCLUDE, KEEP, Decision, Decisions
 from core.data.quality import PROBLEMS
+from core.data.splits import torn_lesions
 from core.runs.run import Run
 from dashboard import findings, loaders, widgets
 from dashboard.charts import name_of
@@ -160,7 +161,7 @@ def quality(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
 
 def leakage(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
     """Whether test images have a near relative in training, and how many would have had one otherwise."""
-    torn = findings.lesions_in_several_parts(splits)
+    torn = len(torn_lesions(splits))
     if torn:
         st.error(f"**{torn:,} lesions stand in several parts of the split.** Train again.", icon=":material/error:")
     else:
@@ -180,9 +181,7 @@ def leakage(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
         return
     st.markdown("**Held-out images that a split by image would have given a sibling in training**")
     table = findings.leakage_table(rows)
-    share = st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)
-    number = st.column_config.NumberColumn(format="localized")
-    st.dataframe(table, hide_index=True, column_config={"Images": number, "Would have leaked": share})
+    widgets.leakage(table)
     export(table, "leakage", run)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from core.data.quality import PROBLEMS
-from core.data.splits import EXCLUDED, PARTS
+from core.data.splits import EXCLUDED, apart
 from core.diagnoses import RESEARCH_NOTICE
 from dashboard.charts import name_of
 
@@ -28,8 +28,7 @@ def duplicate_table(pairs: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
         columns={"other_image_id": "other_id"}
     )
     table = pairs.merge(known, on="image_id").merge(other, on="other_id")
-    parts = table[["split", "other_split"]]
-    table["across"] = (table["split"] != table["other_split"]) & parts.isin(PARTS).all(axis=1)
+    table["across"] = apart(table["split"], table["other_split"])
     table["same_lesion"] = table["lesion_id"] == table["other_lesion_id"]
     return table.sort_values(
         ["across", "same_lesion", "similarity"], ascending=[False, True, False], kind="stable", ignore_index=True
@@ -85,12 +84,6 @@ def leakage_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
             "Would have leaked": [100 * row["leaked"] for row in rows],
         }
     )
-
-
-def lesions_in_several_parts(splits: pd.DataFrame) -> int:
-    """How many lesions stand in more than one part of the split; excluded images stand in none."""
-    parts = splits[splits["split"] != EXCLUDED].groupby("lesion_id")["split"].nunique()
-    return int((parts > 1).sum())
 
 
 def quality_table(

@@ -330,8 +330,7 @@ def answer(run: Run, source: str | bytes) -> "Prediction":
         ImageError: it cannot be read as an image.
         RunError: the run cannot answer.
     """
-    stamp = 0 if isinstance(source, bytes) else _stamp(Path(source))
-    return _answer(str(run.folder), _model_stamp(run), source, stamp)
+    return _answer(*_asked_of(run, source))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -387,7 +386,7 @@ def explanation(run: Run, source: str | bytes, method: str, code: str, layer: st
         code: of the diagnosis that is explained.
         layer: the cut point; empty for the method's own.
     """
-    return _explanation(*_explained(run, source), method, code, layer)
+    return _explanation(*_asked_of(run, source), method, code, layer)
 
 
 @st.cache_resource(max_entries=64, show_spinner=False)
@@ -408,7 +407,7 @@ def curves(run: Run, source: str | bytes, code: str, asked: list[tuple[str, str]
         code: of the diagnosis that is explained and followed.
         asked: method and cut point of each heatmap, as of `explanation`.
     """
-    return _curves(*_explained(run, source), code, tuple(asked))
+    return _curves(*_asked_of(run, source), code, tuple(asked))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
@@ -422,5 +421,6 @@ def _curves(
     return ready.explainer.faithfulness(pixels, maps, CODES.index(code))
 
 
-def _explained(run: Run, source: str | bytes) -> tuple[str, int, str | bytes, int]:
+def _asked_of(run: Run, source: str | bytes) -> tuple[str, int, str | bytes, int]:
+    """What an answer to an image depends on: the run's folder and when it last changed, the image and when it did."""
     return str(run.folder), _model_stamp(run), source, 0 if isinstance(source, bytes) else _stamp(Path(source))

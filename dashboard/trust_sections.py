@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.diagnoses import DIAGNOSES
+from core.diagnoses import MALIGNANT
 from core.evaluation.conformal import FEWEST, set_figures
 from dashboard import charts, trust_charts, widgets
 from dashboard.answers import Answers, missing, thumbnails
 from dashboard.widgets import Tile, interval, percent
 
-MALIGNANT = [diagnosis.code for diagnosis in DIAGNOSES if diagnosis.malignant]
 STATEMENTS = {
     "": "The most probable diagnosis",
     "melanoma": "Melanoma",

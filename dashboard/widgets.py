@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
 from core.config import BACKBONE_CUTS, TrainConfig, plain_type
+from core.data.ham10000 import Dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.runs.run import Run
@@ -198,6 +200,30 @@ def picture(path: str | None, caption: str | None = None) -> None:
         st.caption(f"{caption or ''} (the image is not there any more)")
     else:
         st.image(small, caption=caption, width="stretch", alt=caption or "Dermatoscopic image")
+
+
+def dataset_of(run: Run, gone: str | None = None) -> Dataset | None:
+    """The data set of a run; without it the cards of a page go without pictures.
+
+    Args:
+        run: whose images they are.
+        gone: what is said when the folder is not there any more; nothing by default.
+    """
+    try:
+        found = loaders.dataset_of(run)
+    except DermLensError as error:
+        st.warning(str(error), icon=":material/folder_off:")
+        return None
+    if found is None and gone:
+        st.warning(gone, icon=":material/folder_off:")
+    return found
+
+
+def leakage(table: pd.DataFrame) -> None:
+    """What a split by image would have leaked, as `findings.leakage_table` gives it."""
+    number = st.column_config.NumberColumn(format="localized")
+    share = st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)
+    st.dataframe(table, hide_index=True, column_config={"Images": number, "Would have leaked": share})
 
 
 def open_gallery(part: str, truth: str | None, said: str | None) -> None:

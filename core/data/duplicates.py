@@ -210,6 +210,7 @@ def _aligned(image: np.ndarray, other: np.ndarray, warp: np.ndarray) -> tuple[fl
     scaled = (warp * [1.0, 1.0, size]).astype(np.float32)
     steps = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
     try:
+        # OpenCV's types want a mask where its own documentation has none
         found = cv2.findTransformECC(other, image, scaled, cv2.MOTION_AFFINE, steps, None, 3)  # type: ignore[call-overload]
         scaled = np.asarray(found[1])
     except cv2.error:  # they have nothing in common that could be aligned

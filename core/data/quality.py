@@ -5,7 +5,7 @@ so that a number means the same in every image. The thresholds were chosen on HA
 that get each warning are in `benchmarks/README.md`.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import cv2
@@ -101,7 +101,7 @@ def assess_quality(image: np.ndarray) -> Quality:
         ita=typology_angle(small, regions),
         problems=(),
     )
-    return Quality(**{**asdict(quality), "problems": _problems(quality)})
+    return replace(quality, problems=_problems(quality))
 
 
 def _problems(quality: Quality) -> tuple[str, ...]:

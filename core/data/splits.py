@@ -93,13 +93,27 @@ def check_no_leak(splits: pd.DataFrame) -> None:
     Raises:
         SplitLeakError: names up to five such lesions and their total.
     """
-    parts = splits[splits["split"] != EXCLUDED].groupby("lesion_id")["split"].nunique()
-    leaking = parts.index[parts > 1].tolist()
+    leaking = torn_lesions(splits)
     if leaking:
         raise SplitLeakError(
             f"All images of a lesion belong to one part of the split. Received: {len(leaking)} lesions in several, "
             f"such as {', '.join(leaking[:5])}. Split again by lesion_id."
         )
+
+
+def torn_lesions(splits: pd.DataFrame) -> list[str]:
+    """The lesions that stand in more than one part of a split; excluded images stand in none."""
+    parts = splits[splits["split"] != EXCLUDED].groupby("lesion_id")["split"].nunique()
+    return parts.index[parts > 1].tolist()
+
+
+def apart(one: pd.Series, other: pd.Series) -> pd.Series:
+    """Whether two images stand in two parts of a split; excluded images stand in none.
+
+    Args:
+        one, other: the part of each image of a pair.
+    """
+    return (one != other) & one.isin(PARTS) & other.isin(PARTS)
 
 
 def leakage_report(images: pd.DataFrame, train_share: float = SHARES["train"]) -> list[Leakage]:

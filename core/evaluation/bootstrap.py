@@ -64,7 +64,7 @@ class LesionBootstrap:
         """
         hits, among = np.asarray(hits, bool) & among, np.asarray(among, bool)
         both = self.totals(np.concatenate([hits, among], axis=1))
-        resampled = _ratio(both[: hits.shape[1]], both[hits.shape[1] :])
+        resampled = ratio(both[: hits.shape[1]], both[hits.shape[1] :])
         return [
             _share(int(hit.sum()), int(there.sum()), len(np.unique(self._lesion_of[there])), spread)
             for hit, there, spread in zip(hits.T, among.T, resampled, strict=True)
@@ -184,7 +184,7 @@ def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
     negatives = np.add.reduceat(weights, starts, axis=0, dtype=float) - positives
     below = np.cumsum(negatives, axis=0) - negatives
     wins = (positives * (below + negatives / 2)).sum(axis=0)
-    return _ratio(wins, positives.sum(axis=0) * negatives.sum(axis=0))
+    return ratio(wins, positives.sum(axis=0) * negatives.sum(axis=0))
 
 
 def weighted_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -196,7 +196,7 @@ def weighted_precision(positive: np.ndarray, scores: np.ndarray, weights: np.nda
     called = np.cumsum(weights, axis=0)[ends[with_positives]]
     found = np.cumsum(weights[positive], axis=0)[np.cumsum(positive)[ends[with_positives]] - 1]
     steps = np.diff(found, axis=0, prepend=0)
-    return _ratio((steps * _ratio(found, called)).sum(axis=0), found[-1] if len(found) else np.zeros(weights.shape[1]))
+    return ratio((steps * ratio(found, called)).sum(axis=0), found[-1] if len(found) else np.zeros(weights.shape[1]))
 
 
 def _share(hits: int, n: int, lesions: int, resampled: np.ndarray) -> Figure:
@@ -215,5 +215,6 @@ def _share(hits: int, n: int, lesions: int, resampled: np.ndarray) -> Figure:
     return {"value": value, "low": float(max(0.0, low)), "high": float(min(1.0, high))}
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Element by element; NaN where there is nothing to divide by."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from core.data.splits import PARTS
+from core.data.splits import apart
 from core.evaluation.card_tables import NOT_KNOWN, NOT_MEASURED, Figures, count, number, table
 from core.evaluation.subgroups import MEASURES, NAMES, gap_in_words
 from core.explain.methods import METHODS
@@ -87,8 +87,7 @@ def audit(duplicates: pd.DataFrame | None, labels: pd.DataFrame | None, images: 
     """
     rows = []
     if duplicates is not None:
-        sides = zip(duplicates["image_id"].map(part), duplicates["other_id"].map(part), strict=True)
-        across = sum(one != other and {one, other} <= set(PARTS) for one, other in sides)
+        across = int(apart(duplicates["image_id"].map(part), duplicates["other_id"].map(part)).sum())
         rows += [
             ("Pairs of near-duplicates", number(len(duplicates))),
             ("of them in two parts of the split", number(across)),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.data.splits import PARTS
+from core.data.splits import PARTS, torn_lesions
 from core.diagnoses import BY_CODE, CODES
 
 NOT_MEASURED = "Not measured in this run."
@@ -211,4 +211,4 @@ def leaks(splits: pd.DataFrame) -> int | None:
     """How many lesions stand in more than one part; excluded images stand in none."""
     if splits.empty:
         return None
-    return int((splits[splits["split"].isin(PARTS)].groupby("lesion_id")["split"].nunique() > 1).sum())
+    return len(torn_lesions(splits))

@@ -16,7 +16,7 @@ import pandas as pd
 from core.backbones import BACKBONES
 from core.data.images import model_input, read_image
 from core.data.masks import model_mask
-from core.evaluation.bootstrap import Figure, LesionBootstrap, percentile_interval
+from core.evaluation.bootstrap import Figure, LesionBootstrap, percentile_interval, ratio
 from core.explain.faithfulness import area, centred_gaussian, energy, pointing, random_map, rank_correlation
 from core.explain.methods import DEFAULT_METHOD, METHODS
 from core.explain.overlay import full_colour
@@ -153,8 +153,7 @@ def _figure(values: pd.Series | np.ndarray | list[float], bootstrap: LesionBoots
     if np.isin(numbers[known], (0.0, 1.0)).all():
         return bootstrap.share(numbers == 1, known) | {"n": int(known.sum())}
     sums, drawn = bootstrap.totals(np.stack([np.where(known, numbers, 0.0), known], axis=1))
-    means = np.divide(sums, drawn, out=np.full(sums.shape, np.nan), where=drawn > 0)
-    return percentile_interval(numbers[known].mean(), means) | {"n": int(known.sum())}
+    return percentile_interval(numbers[known].mean(), ratio(sums, drawn)) | {"n": int(known.sum())}
 
 
 def _figures(table: pd.DataFrame, bootstrap: LesionBootstrap) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
 
-from core.diagnoses import BY_CODE, CODES
+from core.diagnoses import CODES, MALIGNANT
 from core.evaluation.bootstrap import (
     Figure,
     LesionBootstrap,
@@ -14,12 +14,13 @@ from core.evaluation.bootstrap import (
     logit_interval,
     mean_of,
     percentile_interval,
+    ratio,
     weighted_auc,
 )
 
 NEVUS = CODES.index("nv")
 MELANOMA = CODES.index("mel")
-MALIGNANT = [index for index, code in enumerate(CODES) if BY_CODE[code].malignant]
+_MALIGNANT = [CODES.index(code) for code in MALIGNANT]
 BINS = 15  # of the calibration error, as in Guo et al., 2017
 
 
@@ -95,7 +96,7 @@ def balanced_accuracy(counts: np.ndarray) -> np.ndarray:
     """
     totals = counts.sum(axis=-1)
     hits = np.diagonal(counts, axis1=-2, axis2=-1)
-    return _mean(np.divide(hits, totals, out=np.full(totals.shape, np.nan), where=totals > 0))
+    return _mean(ratio(hits, totals))
 
 
 def sensitivities(labels: np.ndarray, answers: np.ndarray, lesions: np.ndarray, seed: int = 0) -> dict[str, Figure]:
@@ -194,7 +195,7 @@ def _statements(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[str
     return [
         ("", probabilities.max(axis=1), probabilities.argmax(axis=1) == labels),
         ("melanoma_", probabilities[:, MELANOMA], labels == MELANOMA),
-        ("malignant_", probabilities[:, MALIGNANT].sum(axis=1).clip(max=1), np.isin(labels, MALIGNANT)),
+        ("malignant_", probabilities[:, _MALIGNANT].sum(axis=1).clip(max=1), np.isin(labels, _MALIGNANT)),
     ]
 
 
@@ -231,8 +232,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
     """The mean of the last axis over what is a number; NaN where nothing is."""
     there = ~np.isnan(values)
     total = np.where(there, values, 0.0).sum(axis=-1)
-    count = there.sum(axis=-1)
-    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+    return ratio(total, there.sum(axis=-1))
 
 
 def _per_class(counts: np.ndarray, index: int, auc: float) -> dict[str, float]:

@@ -7,17 +7,18 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from core.diagnoses import CODES
+from core.diagnoses import CODES, MALIGNANT
 from core.evaluation.bootstrap import (
     Figure,
     LesionBootstrap,
     lesion_bootstrap,
     logit_interval,
+    ratio,
     weighted_auc,
     weighted_precision,
 )
 
-POINTS = {"melanoma": ("mel",), "malignant": ("mel", "bcc", "akiec")}
+POINTS = {"melanoma": ("mel",), "malignant": MALIGNANT}
 
 
 def score(probabilities: np.ndarray, positives: Sequence[str]) -> np.ndarray:
@@ -199,13 +200,9 @@ def _predictive_values(
 ) -> dict[str, Figure]:
     """ppv and npv at a prevalence; half an image is added to each cell, so that none is empty (Haldane)."""
     hits = (right & among)[:, :2]
-    sensitivity, specificity = _ratio(hits.sum(axis=0), among[:, :2].sum(axis=0))
+    sensitivity, specificity = ratio(hits.sum(axis=0), among[:, :2].sum(axis=0))
     value = predictive_values(sensitivity, specificity, prevalence)
     both = resamples.totals(np.concatenate([hits, among[:, :2]], axis=1))
     sensitivity, specificity = (both[:2] + 0.5) / (both[2:] + 1)
     resampled = predictive_values(sensitivity, specificity, prevalence)
     return {name: logit_interval(float(v), r) for name, v, r in zip(("ppv", "npv"), value, resampled, strict=True)}
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)

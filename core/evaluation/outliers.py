@@ -13,7 +13,7 @@ other. What keeps other clinics' images in is that half and more of the known im
     refused = outliers.score(features) > limit
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO
 
@@ -111,7 +111,7 @@ def fit_outliers(
         reach=np.ones(2),
     )
     middle, high = np.percentile(outliers._parts(np.square(known[held]) * np.sign(known[held])), (50, 90), axis=0)
-    return Outliers(**{**vars(outliers), "middle": middle, "reach": np.where(high - middle > 1e-9, high - middle, 1.0)})
+    return replace(outliers, middle=middle, reach=np.where(high - middle > 1e-9, high - middle, 1.0))
 
 
 def threshold(scores: np.ndarray, false_refusals: float, changed_scores: np.ndarray | None = None) -> float:

@@ -14,7 +14,7 @@ from core.diagnoses import CODES
 from core.evaluation.calibration import Calibration, calibrated, fit_calibration
 from core.evaluation.conformal import calibration_scores, set_figures
 from core.evaluation.metrics import calibration_figures, evaluate, rate
-from core.evaluation.operating import POINTS, choose_threshold, point_figures, score
+from core.evaluation.operating import POINTS, choose_threshold, is_positive, point_figures, score
 from core.evaluation.outliers import threshold
 
 Figures = dict[str, Any]
@@ -75,7 +75,7 @@ class Trust:
         probabilities = calibration.probabilities(logits)
         points = {}
         for name, positives in POINTS.items():
-            positive = np.isin(labels, [CODES.index(code) for code in positives])
+            positive = is_positive(labels, positives)
             points[name] = {
                 "positives": list(positives),
                 "target_sensitivity": config.target_sensitivity,

@@ -1,11 +1,8 @@
 """What is wrong with the data: near-duplicates, suspicious labels, poor images; and what is done about it."""
 
-from typing import Any
-
 import streamlit as st
 
 from core.data.decisions import EXCLUDE, Decision, Decisions
-from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import loaders, widgets
 from dashboard.audit_sections import DECIDED, DUPLICATES, SECTIONS, Desk, first_page
@@ -26,7 +23,7 @@ def body(run: Run) -> None:
         format_func=lambda name: f"{name} ({len(decided)})" if name == DECIDED else name, label_visibility="collapsed",
     )  # fmt: skip
     summary(decided)
-    paths = loaders.image_paths(dataset(run))
+    paths = loaders.image_paths(widgets.dataset_of(run))
     SECTIONS[section](run, splits, Desk(decisions, decided, paths))
 
 
@@ -41,15 +38,6 @@ def summary(decided: dict[str, Decision]) -> None:
             icon=":material/block:",
         )
         st.page_link("views/retrain.py", label="Train again", icon=":material/model_training:")
-
-
-def dataset(run: Run) -> Any:
-    """The data set of the run; without it the cards go without pictures."""
-    try:
-        return loaders.dataset_of(run)
-    except DermLensError as error:
-        st.warning(str(error), icon=":material/folder_off:")
-        return None
 
 
 widgets.page(

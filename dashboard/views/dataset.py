@@ -8,7 +8,7 @@ from core.data.ham10000 import Dataset
 from core.diagnoses import BY_CODE, CODES
 from core.errors import DatasetError
 from core.runs.run import Run
-from dashboard import charts, loaders, selection, widgets
+from dashboard import charts, findings, loaders, selection, widgets
 from dashboard.widgets import PARTS, percent
 
 DIAGNOSES, PATIENTS, LESIONS, SAMPLES, LEAKAGE = "Diagnoses", "Patients", "Lesions", "Images", "Leakage and gaps"
@@ -147,16 +147,7 @@ def leakage(run: Run, dataset: Dataset | None) -> None:
             "had another image of the same lesion in training. The figures would have looked better, and would not "
             "have held for new patients. **This run splits by lesion: nothing leaks.**"
         )
-        table = pd.DataFrame(
-            {
-                "Diagnosis": ["All" if row["code"] == "all" else charts.name_of(row["code"]) for row in rows],
-                "Images": [row["n"] for row in rows],
-                "Would have leaked": [100 * row["leaked"] for row in rows],
-            }
-        )
-        number = st.column_config.NumberColumn(format="localized")
-        share = st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100)
-        st.dataframe(table, hide_index=True, column_config={"Images": number, "Would have leaked": share})
+        widgets.leakage(findings.leakage_table(rows))
     else:
         st.caption("This run has no leakage report yet.")
     left_out(manifest.get("data", {}).get("left_out") or (dataset.left_out if dataset else {}))

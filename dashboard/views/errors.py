@@ -6,7 +6,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.data.ham10000 import Dataset
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import charts, loaders, selection, widgets
@@ -74,7 +73,8 @@ def filtered(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def gallery(run: Run, rows: pd.DataFrame) -> None:
     """The cards at once, their heatmaps as soon as the model has answered."""
-    paths = loaders.image_paths(dataset(run))
+    gone = "The folder of the images is not there any more: only the answers can be shown."
+    paths = loaders.image_paths(widgets.dataset_of(run, gone))
     waiting: list[Waiting] = []
     answers: list[Any] = list(rows.itertuples())
     with st.grid(4, min_column_width=250) as grid:
@@ -90,19 +90,6 @@ def gallery(run: Run, rows: pd.DataFrame) -> None:
                 words(row)
     if waiting:
         heatmaps(run, waiting)
-
-
-def dataset(run: Run) -> Dataset | None:
-    """The data set of the run; without it the cards go without pictures."""
-    try:
-        found = loaders.dataset_of(run)
-    except DermLensError as error:
-        st.warning(str(error), icon=":material/folder_off:")
-        return None
-    if found is None:
-        st.warning("The folder of the images is not there any more: only the answers can be shown.",
-                   icon=":material/folder_off:")  # fmt: skip
-    return found
 
 
 def words(row: Any) -> None:

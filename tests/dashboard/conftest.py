@@ -16,6 +16,7 @@ from core.places import PROJECT
 from core.predictor import Predictor
 from core.runs.all_runs import promote
 from core.runs.run import CALIBRATION, Run
+from dashboard import loaders
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,19 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_run: Run) -> Predictor:
+    """The tiny run's model, loaded once: every copy of the run has the same."""
+    return Predictor(tiny_run)
+
+
+@pytest.fixture
+def one_model(monkeypatch: pytest.MonkeyPatch, loaded: Predictor) -> None:
+    """No test loads a model again, and no thread that does so outlives its test."""
+    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
+    monkeypatch.setattr(loaders, "_predictor", lambda folder, stamp: loaded)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.decisions import EXCLUDE, Decisions
-from core.data.splits import EXCLUDED, split_by_lesion
+from core.data.splits import EXCLUDED, split_by_lesion, torn_lesions
 from core.diagnoses import CODES, RESEARCH_NOTICE
 from core.places import PROJECT
 from core.runs import run as contract
@@ -164,12 +164,12 @@ def test_the_leak_that_a_split_by_lesion_leaves_is_named(audited):
     assert "1 pair of near-duplicates stands in two parts" in app.warning[-1].value
     assert len(app.dataframe) == 1
     splits = audited.splits()
-    assert findings.lesions_in_several_parts(splits) == 0
+    assert len(torn_lesions(splits)) == 0
     pair = splits.index[splits["lesion_id"] == splits.loc[splits.duplicated("lesion_id"), "lesion_id"].iloc[0]][:2]
     splits.loc[pair, "split"] = ["train", "test"]
-    assert findings.lesions_in_several_parts(splits) == 1
+    assert len(torn_lesions(splits)) == 1
     splits.loc[pair, "split"] = [EXCLUDED, "test"]
-    assert findings.lesions_in_several_parts(splits.loc[pair]) == 0
+    assert len(torn_lesions(splits.loc[pair])) == 0
 
 
 def test_excluding_a_test_image_is_told_apart(audited):

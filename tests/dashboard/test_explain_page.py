@@ -10,7 +10,6 @@ from streamlit.testing.v1 import AppTest
 from core.explain.methods import DEFAULT_METHOD, METHODS
 from core.places import PROJECT
 from core.prediction import REASONS, STRANGE
-from core.predictor import Predictor
 from core.runs import run as contract
 from core.runs.run import Run
 from dashboard import explain_charts, loaders
@@ -39,16 +38,7 @@ def measured(masks: int = 200) -> dict:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_run: Run) -> Predictor:
-    """The tiny run's model, loaded once."""
-    return Predictor(tiny_run)
-
-
-@pytest.fixture(autouse=True)
-def _one_model(monkeypatch: pytest.MonkeyPatch, loaded: Predictor) -> None:
-    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
-    monkeypatch.setattr(loaders, "_predictor", lambda folder, stamp: loaded)
+pytestmark = pytest.mark.usefixtures("one_model")
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from core.config import TrainConfig
 from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import RunBusyError
 from core.places import PROJECT
-from core.predictor import Predictor
 from core.runs import jobs
 from core.runs import run as contract
 from core.runs.all_runs import served_run as served_run_now
@@ -27,17 +26,7 @@ APP = str(PROJECT / "dashboard" / "app.py")
 PAGES = ("overview", "dataset", "training", "evaluation", "errors", "explain", "retrain")
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_run: Run) -> Predictor:
-    """The tiny run's model, loaded once: every copy of the run has the same."""
-    return Predictor(tiny_run)
-
-
-@pytest.fixture(autouse=True)
-def _one_model(monkeypatch: pytest.MonkeyPatch, loaded: Predictor) -> None:
-    """No test loads a model again, and no thread that does so outlives its test."""
-    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
-    monkeypatch.setattr(loaders, "_predictor", lambda folder, stamp: loaded)
+pytestmark = pytest.mark.usefixtures("one_model")
 
 
 def open_page(name: str) -> AppTest:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -13,25 +12,17 @@ from core.errors import RunError, RunNotFoundError
 from core.runs import run as contract
 from core.runs.all_runs import find_run, list_runs, promote, served_run
 from core.runs.jobs import active_run
-from core.runs.run import Run, Status
+from core.runs.run import Run
 
 
-def make(root: Path, name: str, state: str = "finished", changed: int | None = None) -> Run:
-    run = Run.create(TrainConfig(epochs=3), root / name)
-    run.write_status(Status(state=state))
-    if changed is not None:
-        os.utime(run.folder / contract.CONFIG, (changed, changed))
-    return run
-
-
-def test_the_newest_run_comes_first(runs_folder):
+def test_the_newest_run_comes_first(make, runs_folder):
     for name, changed in (("b", 200), ("a", 300), ("c", 100), ("d", 200)):
         make(runs_folder, name, changed=changed)
     assert [run.id for run in list_runs()] == ["a", "d", "b", "c"]
     assert [run.id for run in list_runs(runs_folder / "elsewhere")] == []
 
 
-def test_one_broken_run_does_not_hide_the_others(runs_folder):
+def test_one_broken_run_does_not_hide_the_others(make, runs_folder):
     """Every page lists the runs: one damaged folder took all of them down."""
     for name in ("config", "status", "empty status", "no status"):
         make(runs_folder, name)
@@ -52,7 +43,7 @@ def test_one_broken_run_does_not_hide_the_others(runs_folder):
     assert active_run() is not None
 
 
-def test_a_run_that_is_deleted_while_runs_are_listed(runs_folder, monkeypatch):
+def test_a_run_that_is_deleted_while_runs_are_listed(make, runs_folder, monkeypatch):
     make(runs_folder, "stays"), make(runs_folder, "goes")
     real = Path.glob
 
@@ -65,7 +56,7 @@ def test_a_run_that_is_deleted_while_runs_are_listed(runs_folder, monkeypatch):
     assert [run.id for run in list_runs()] == ["stays"]
 
 
-def test_a_run_is_found_by_id_and_by_path(runs_folder, tmp_path, monkeypatch):
+def test_a_run_is_found_by_id_and_by_path(make, runs_folder, tmp_path, monkeypatch):
     inside, outside = make(runs_folder, "inside"), make(tmp_path / "other", "outside")
     assert find_run("inside").folder == inside.folder
     assert find_run(str(inside.folder)).folder == inside.folder
@@ -86,7 +77,7 @@ def test_without_any_run_the_way_to_one_is_named(runs_folder):
 
 
 @pytest.mark.parametrize("state", sorted(set(contract.STATES) - {"finished"}))
-def test_only_a_finished_run_is_promoted(runs_folder, state):
+def test_only_a_finished_run_is_promoted(make, runs_folder, state):
     run = make(runs_folder, "a")
     run.write_status(dataclasses.replace(Run.create(TrainConfig(), runs_folder / "b").status(), state=state))
     with pytest.raises(RunError, match=f"'a', {state}"):
@@ -94,7 +85,7 @@ def test_only_a_finished_run_is_promoted(runs_folder, state):
     assert served_run() is None
 
 
-def test_the_served_run_follows_a_promotion(runs_folder):
+def test_the_served_run_follows_a_promotion(make, runs_folder):
     first, second = make(runs_folder, "first"), make(runs_folder, "second")
     assert served_run() is None
     for run in (first, second, first):
@@ -107,7 +98,7 @@ def test_the_served_run_follows_a_promotion(runs_folder):
     assert served_run() is not None
 
 
-def test_the_folder_of_all_runs_can_be_moved(runs_folder, tmp_path):
+def test_the_folder_of_all_runs_can_be_moved(make, runs_folder, tmp_path):
     promote(make(runs_folder, "a"))
     moved = tmp_path / "moved"
     runs_folder.rename(moved)
@@ -116,7 +107,7 @@ def test_the_folder_of_all_runs_can_be_moved(runs_folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["../outside", "{outside}", "", ".", "..", "a/../../outside", 5, None, ["a"]])
-def test_nothing_outside_the_folder_of_runs_is_served(runs_folder, name):
+def test_nothing_outside_the_folder_of_runs_is_served(make, runs_folder, name):
     make(runs_folder, "a")
     outside = make(runs_folder.parent, "outside")
     (runs_folder / "config.json").write_text("{}")  # the root itself is no run either
@@ -125,7 +116,7 @@ def test_nothing_outside_the_folder_of_runs_is_served(runs_folder, name):
     assert served_run() is None
 
 
-def test_a_damaged_current_json_says_how_to_mend_it(runs_folder):
+def test_a_damaged_current_json_says_how_to_mend_it(make, runs_folder):
     run = make(runs_folder, "a")
     (runs_folder / "current.json").write_text("{")
     with pytest.raises(RunError, match=r"current\.json must hold JSON.*Promote a run again\."):

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,16 +14,7 @@ from core.errors import RunBusyError, RunError, RunNotFoundError, RunSchemaError
 from core.runs import run as contract
 from core.runs.all_runs import find_run, list_runs, promote
 from core.runs.jobs import active_run
-from core.runs.run import Run, Status
-
-
-def make(root: Path, name: str, state: str = "finished", changed: int | None = None) -> Run:
-    run = Run.create(TrainConfig(epochs=3), root / name)
-    run.write_status(Status(state=state))
-    if changed is not None:
-        os.utime(run.folder / contract.CONFIG, (changed, changed))
-    return run
-
+from core.runs.run import Run
 
 # ---- creating ----------------------------------------------------------------------------------
 
@@ -54,7 +44,7 @@ def test_what_is_not_there_yet_is_empty(runs_folder):
         assert table.empty
 
 
-def test_a_folder_that_holds_files_is_refused(tmp_path):
+def test_a_folder_that_holds_files_is_refused(make, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="empty folder") as caught:
         Run.create(TrainConfig(), tmp_path)
@@ -93,14 +83,14 @@ def test_a_folder_without_configuration_is_no_run(tmp_path):
         Run(tmp_path)
 
 
-def test_a_configuration_that_was_deleted_is_not_taken_for_the_defaults(tmp_path):
+def test_a_configuration_that_was_deleted_is_not_taken_for_the_defaults(make, tmp_path):
     run = make(tmp_path, "a")
     (run.folder / "config.json").unlink()
     with pytest.raises(RunNotFoundError):
         run.config()
 
 
-def test_settings_that_are_unknown(tmp_path):
+def test_settings_that_are_unknown(make, tmp_path):
     run = make(tmp_path, "a")
     run.write_json("config.json", {"epochs": 3, "warp": 9})
     with pytest.raises(RunError, match="warp"):
@@ -111,14 +101,14 @@ def test_settings_that_are_unknown(tmp_path):
 
 
 @pytest.mark.parametrize("version", [2, 0, "1", None])
-def test_another_schema_version_is_a_named_error(tmp_path, version):
+def test_another_schema_version_is_a_named_error(make, tmp_path, version):
     run = make(tmp_path, "a")
     run.write_json("manifest.json", {"schema_version": version})
     with pytest.raises(RunSchemaError, match=f"Received: run 'a' of version {version!r}"):
         run.manifest()
 
 
-def test_history_is_read_while_it_is_written(tmp_path):
+def test_history_is_read_while_it_is_written(make, tmp_path):
     run = make(tmp_path, "a")
     rows = [dict.fromkeys(contract.HISTORY_COLUMNS, number / 2) | {"phase": "training"} for number in range(3)]
     run.write_csv("history.csv", pd.DataFrame(rows))
@@ -129,7 +119,7 @@ def test_history_is_read_while_it_is_written(tmp_path):
     assert run.history().equals(whole.head(2))
 
 
-def test_the_end_of_the_log(tmp_path):
+def test_the_end_of_the_log(make, tmp_path):
     run = make(tmp_path, "a")
     (run.folder / "log.txt").write_bytes(b"\xff damaged\n" + b"".join(b"line %d\n" % n for n in range(5000)))
     assert run.log(3) == "line 4997\nline 4998\nline 4999"
@@ -137,7 +127,7 @@ def test_the_end_of_the_log(tmp_path):
 
 
 @pytest.mark.parametrize("junk", ["", "{", "[]", '{"state": "dreaming"}', '{"state": "running", "pid": "x"}'])
-def test_a_broken_status_is_a_run_error_and_makes_nothing_usable(tmp_path, junk):
+def test_a_broken_status_is_a_run_error_and_makes_nothing_usable(make, tmp_path, junk):
     run = make(tmp_path, "a")
     (run.folder / "status.json").write_text(junk)
     with pytest.raises(RunError, match=r"status\.json must hold"):
@@ -153,7 +143,7 @@ def test_a_configuration_alone_is_a_run_to_go_on_with(tmp_path):
     assert Run(tmp_path / "a").status().state == "lost"
 
 
-def test_evaluations_are_read_by_name(tmp_path):
+def test_evaluations_are_read_by_name(make, tmp_path):
     run = make(tmp_path, "a")
     for name in ("b", "a"):
         run.write_json(f"evaluations/{name}/metrics.json", {"metrics": {"n": 3}})
@@ -164,7 +154,7 @@ def test_evaluations_are_read_by_name(tmp_path):
 # ---- one writer --------------------------------------------------------------------------------
 
 
-def test_a_run_has_one_writer(tmp_path):
+def test_a_run_has_one_writer(make, tmp_path):
     run = make(tmp_path, "a")
     with run.writing(), pytest.raises(RunBusyError, match="'a'"), Run(run.folder).writing():
         pass
@@ -172,7 +162,7 @@ def test_a_run_has_one_writer(tmp_path):
         pass
 
 
-def test_the_lock_falls_with_its_process(tmp_path):
+def test_the_lock_falls_with_its_process(make, tmp_path):
     run = make(tmp_path, "a")
     code = (
         "import os, sys\nfrom core.runs.run import Run\n"
@@ -192,7 +182,7 @@ def test_the_lock_falls_with_its_process(tmp_path):
         pass
 
 
-def test_a_deleted_run_does_not_come_back_to_be_written(tmp_path):
+def test_a_deleted_run_does_not_come_back_to_be_written(make, tmp_path):
     run = make(tmp_path, "a")
     run.delete()
     with pytest.raises(RunNotFoundError), run.writing():
@@ -200,7 +190,7 @@ def test_a_deleted_run_does_not_come_back_to_be_written(tmp_path):
     assert not run.folder.exists()
 
 
-def test_deleting(tmp_path):
+def test_deleting(make, tmp_path):
     run = make(tmp_path, "a")
     (run.folder / "model.keras").write_bytes(b"x")
     run.delete()
@@ -208,7 +198,7 @@ def test_deleting(tmp_path):
 
 
 @pytest.mark.parametrize("state", contract.ACTIVE)
-def test_a_run_under_way_is_not_deleted(tmp_path, state):
+def test_a_run_under_way_is_not_deleted(make, tmp_path, state):
     """Not even between its start and the moment in which its process takes the lock."""
     run = make(tmp_path, "a")
     run.write_status(dataclasses.replace(Run.create(TrainConfig(), tmp_path / "b").status(), state=state))
@@ -217,7 +207,7 @@ def test_a_run_under_way_is_not_deleted(tmp_path, state):
     assert run.config().epochs == 3
 
 
-def test_a_damaged_run_can_be_deleted(tmp_path):
+def test_a_damaged_run_can_be_deleted(make, tmp_path):
     run = make(tmp_path, "a")
     (run.folder / "status.json").write_text("")
     run.delete()
