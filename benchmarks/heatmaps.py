@@ -80,7 +80,7 @@ def compare_baselines(explainer: Explainer, images: pd.DataFrame, count: int, se
     for index, path in enumerate(images["path"].sample(min(count, len(images)), random_state=seed)):
         pixels = model_input(read_image(path), explainer.size)
         code = int(explainer.logits(pixels[None])[0].argmax())
-        maps = {name: explainer.heatmap(pixels, name, code) for name in names}
+        maps = explainer.heatmaps(pixels, names, code)
         maps |= {RANDOM: random_map(np.random.default_rng([seed, index])), GAUSSIAN: centred_gaussian(explainer.size)}
         for baseline, make in BASELINES.items():
             curves = explainer.faithfulness(pixels, maps, code, FRACTIONS, make(pixels))

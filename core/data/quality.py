@@ -87,6 +87,8 @@ def assess_quality(image: np.ndarray) -> Quality:
     small = at_most(image, max(SIDE, round(SIDE * max(height, width) / min(height, width))))
     regions = find_regions(small)
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    red, green, blue = cv2.split(small)
+    darkest_channel = cv2.min(cv2.min(red, green), blue)
     seen = ~regions.frame if not regions.frame.all() else regions.frame
     top, left, side = centre_square(*grey.shape)
     square = np.s_[top : top + side, left : left + side]
@@ -95,7 +97,7 @@ def assess_quality(image: np.ndarray) -> Quality:
         sharpness=_sharpness(grey, seen),
         brightness=float(np.median(grey[seen])),
         variation=float(grey[seen].std()),
-        blown=float((small.min(axis=2) >= BLOWN)[seen].mean()),
+        blown=float((darkest_channel >= BLOWN)[seen].mean()),
         framed=float(regions.frame[square].mean()),
         cut=_on_the_border(regions.lesion[square]) if _is_lesion(regions.lesion, regions.contrast) else 0.0,
         ita=typology_angle(small, regions),

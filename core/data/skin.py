@@ -8,6 +8,7 @@ import numpy as np
 FRAME_LEVEL = 28  # grey level below which a border is the instrument's rim, and not skin
 FRAME_RIM = 7  # pixels beside the rim that lie in its shadow
 LEAST_SKIN = 0.08  # share of the image that must be skin before its tone is told
+SOME = np.s_[::3, ::3]  # pixels enough for a median or a fit
 WIDEST_TONE = 9.0  # interquartile range of L* over the skin, beyond which its tone is told of no one colour
 
 
@@ -41,11 +42,7 @@ def find_regions(image: np.ndarray) -> Regions:
     lesion = _darkest_thing(blue, seen)
     lesion = _darkest_thing(blue / _shading(blue, seen & ~_grown(lesion, 15)), seen)
     skin = seen & ~_grown(lesion, 15)
-    if not skin.any() or not lesion.any():
-        return Regions(frame, lesion, skin, 0.0)
-    lab = to_lab(soft)
-    contrast = np.linalg.norm(np.median(lab[skin], axis=0) - np.median(lab[lesion], axis=0))
-    return Regions(frame, lesion, skin, float(contrast))
+    return Regions(frame, lesion, skin, _contrast(soft, lesion, skin))
 
 
 def to_lab(image: np.ndarray) -> np.ndarray:
@@ -70,7 +67,7 @@ def typology_angle(image: np.ndarray, regions: Regions) -> float:
     """
     if regions.skin.mean() < LEAST_SKIN:
         return float("nan")
-    lab = to_lab(cv2.GaussianBlur(image, (0, 0), 1.0))[regions.skin]
+    lab = to_lab(cv2.GaussianBlur(image, (0, 0), 1.0)[SOME])[regions.skin[SOME]]
     low, high = np.percentile(lab[:, 0], (25, 75))
     if high - low > WIDEST_TONE:
         return float("nan")
@@ -79,6 +76,13 @@ def typology_angle(image: np.ndarray, regions: Regions) -> float:
     if lightness < 50 and yellow < 0:
         return float("nan")
     return float(np.degrees(np.arctan2(lightness - 50, yellow)))
+
+
+def _contrast(image: np.ndarray, lesion: np.ndarray, skin: np.ndarray) -> float:
+    lab, lesion, skin = to_lab(image[SOME]), lesion[SOME], skin[SOME]
+    if not skin.any() or not lesion.any():
+        return 0.0
+    return float(np.linalg.norm(np.median(lab[skin], axis=0) - np.median(lab[lesion], axis=0)))
 
 
 def _frame(grey: np.ndarray) -> np.ndarray:
@@ -117,12 +121,12 @@ def _shading(levels: np.ndarray, skin: np.ndarray) -> np.ndarray:
     if skin.sum() < 500:
         return np.ones_like(levels)
     height, width = levels.shape
-    x = np.broadcast_to(np.linspace(-1, 1, width, dtype=np.float32)[None] * width / height, levels.shape)
-    y = np.broadcast_to(np.linspace(-1, 1, height, dtype=np.float32)[:, None], levels.shape)
-    terms = np.stack([np.ones_like(levels), x * x + y * y, x, y], axis=-1)
-    few = np.s_[::3, ::3]
-    some = terms[few][skin[few]]
-    weights = np.linalg.solve(some.T @ some + 1e-3 * np.eye(4), some.T @ np.log(levels[few][skin[few]] + 8))
-    if weights[1] >= 0:
+    across = np.linspace(-1, 1, width, dtype=np.float32) * width / height
+    x, y = np.meshgrid(across, np.linspace(-1, 1, height, dtype=np.float32))
+    terms = (np.ones_like(x), x * x + y * y, x, y)
+    some = np.stack([term[SOME][skin[SOME]] for term in terms], axis=1)
+    weights = np.linalg.solve(some.T @ some + 1e-3 * np.eye(4), some.T @ np.log(levels[SOME][skin[SOME]] + 8))
+    _, inwards, sideways, upwards = weights.astype(np.float32)
+    if inwards >= 0:
         return np.ones_like(levels)
-    return np.maximum(np.exp(terms[..., 1:] @ weights[1:]), 0.3)
+    return np.maximum(np.exp(inwards * terms[1] + sideways * x + upwards * y), 0.3)
