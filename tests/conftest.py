@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -46,12 +47,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{NO_SKIPS} is set: a skipped test is a failed one", red=True)
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of one run of the tests share: what takes long is made once."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) -> Iterator[None]:
     """Nothing that a test writes lands in the project, and no setting of the user's leaks in."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DERMLENS_RUNS", "DERMLENS_CACHE", "DERMLENS_SYNTHETIC", "DERMLENS_DECISIONS"):
+        for name in ("DERMLENS_RUNS", "DERMLENS_SYNTHETIC", "DERMLENS_DECISIONS"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
+        patch.setenv("DERMLENS_CACHE", str(shared_folder / "cache"))
         for name in ("DERMLENS_DATA", "DERMLENS_HOST", "DERMLENS_DASHBOARD_PORT", "DERMLENS_CLINIC_PORT"):
             patch.delenv(name, raising=False)
         yield
@@ -76,11 +87,13 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A synthetic data set of 70 images."""
+def tiny_data(shared_folder: Path) -> Path:
+    """A synthetic data set of 70 images. Read it, do not change it."""
     from core.data.synthetic import draw_dataset
 
-    return draw_dataset(tmp_path_factory.mktemp("data") / "tiny", images=70)
+    with FileLock(shared_folder / "data.lock"):
+        folder = shared_folder / "tiny"
+        return folder if folder.exists() else draw_dataset(folder, images=70)
 
 
 @pytest.fixture(scope="session")
@@ -92,13 +105,19 @@ def tiny_config(tiny_data: Path):
 
 
 @pytest.fixture(scope="session")
-def tiny_run(tiny_config):
+def tiny_run(tiny_config, shared_folder: Path):
     """A finished, promoted run on the tiny data set. Read it, do not change it."""
     from core.models.training import train
+    from core.places import runs_root
+    from core.runs.all_runs import promote
     from core.runs.run import Run
 
-    run = Run.create(tiny_config)
-    train(run)
+    kept = shared_folder / "tiny-run"
+    with FileLock(shared_folder / "run.lock"):
+        if not kept.exists():
+            train(Run.create(tiny_config, kept))
+    run = Run(shutil.copytree(kept, runs_root() / "tiny"))
+    promote(run)
     return run
 
 

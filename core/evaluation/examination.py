@@ -34,6 +34,7 @@ from core.evaluation.suspicion import label_table
 from core.models.classifier import load_model, sensor_of
 from core.models.features import feature_layers
 from core.models.strangeness import fit_strangeness
+from core.models.trunk_cache import TrunkCache
 from core.places import cache_root
 from core.runs.files import read_csv, write_csv
 from core.runs.progress import Progress
@@ -124,7 +125,9 @@ def _fit_again(work: _Work) -> None:
     model, layer = work.model(), manifest["gradcam_layer"]
     sensor = sensor_of(model, layer, feature_layers(BACKBONES[work.config.backbone]))
     pooled = model.get_layer(layer).output.shape[-1]
-    strangeness = fit_strangeness(run, sensor, pooled, work.config, work.dataset, work.splits, work.progress)
+    strangeness = fit_strangeness(
+        run, TrunkCache(sensor, work.config), pooled, work.config, work.dataset, work.splits, work.progress
+    )
     logits = run.predictions()[[f"logit_{code}" for code in CODES]].to_numpy(np.float32)
     before = run.calibration()
     write_results(run, work.splits, logits, strangeness, before["heatmap_scale"], before["fitted_on"]["heatmaps"])

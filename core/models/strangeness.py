@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -28,7 +27,7 @@ FAMILIAR = 64  # training images that some of them are put together from
 
 def fit_strangeness(
     run: Run,
-    sensor: keras.Model,
+    cache: TrunkCache,
     pooled: int,
     config: TrainConfig,
     dataset: Dataset,
@@ -39,7 +38,7 @@ def fit_strangeness(
 
     Args:
         run: whose files they are.
-        sensor: pixels -> features (n, k); see `core.models.classifier.Classifier`.
+        cache: outputs of the sensor, pixels -> features (n, k); see `core.models.classifier.Classifier`.
         pooled: how many of the features, the last ones, are the mean of the last activation.
         config: the run's.
         dataset: its images.
@@ -49,7 +48,6 @@ def fit_strangeness(
     Returns:
         The scores that results are made from.
     """
-    cache = TrunkCache(sensor, config)
     phase = progress.status.phase
     progress.phase(phase, "Features of every image.")
     features = np.asarray(cache.outputs(dataset, dataset.images, 0, progress.step))

@@ -94,7 +94,9 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     logits = all_logits(compiled_logits(classifier.top), sources.plain, np.arange(len(splits)))
     _save_model(run, classifier)
     scale = _heatmap_scale(run, config, dataset, classifier, rows["calibration"][:SCALE_IMAGES], logits)
-    strangeness = fit_strangeness(run, classifier.sensor, classifier.pooled, config, dataset, splits, progress)
+    features = sources.cache if classifier.trunk is classifier.sensor else None
+    features = features or TrunkCache(classifier.sensor, config)
+    strangeness = fit_strangeness(run, features, classifier.pooled, config, dataset, splits, progress)
     write_results(run, splits, logits, strangeness, scale, min(SCALE_IMAGES, len(rows["calibration"])))
     manifest = run.manifest()
     manifest["seconds"] = round(time.monotonic() - started, 1)
@@ -132,11 +134,13 @@ class _Inputs:
         plain: rows of the whole table, first view.
         train: rows of the training part, any view.
         train_views: how many views there are of each; None for a fresh one each epoch.
+        cache: where trunk outputs come from; None when everything is trained.
     """
 
     plain: Take
     train: Take
     train_views: int | None
+    cache: TrunkCache | None
 
 
 def _inputs(
@@ -149,6 +153,7 @@ def _inputs(
             source.take,
             lambda rows, views: source.take(train_rows[rows], views),
             1 if config.views == 1 else None,
+            None,
         )
     cache = TrunkCache(classifier.trunk, config)
     train_images = dataset.images.iloc[train_rows]
@@ -167,7 +172,7 @@ def _inputs(
         pairs = zip(rows, views, strict=True)
         return np.stack([outputs[0][train_rows[row]] if view == 0 else outputs[view][row] for row, view in pairs])
 
-    return _Inputs(plain, train, config.views)
+    return _Inputs(plain, train, config.views, cache)
 
 
 # ---- what a finished run holds -----------------------------------------------------------------

@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class TrunkCache:
     """Outputs of one trunk.
 
     Args:
-        trunk: pixels (n, size, size, 3), 0 to 255 -> outputs (n, ...).
+        trunk: pixels (n, size, size, 3), 0 to 255 -> outputs (n, ...). Its weights do not change any more.
         config: how views are drawn, and how large the cache may grow.
     """
 
@@ -136,6 +137,16 @@ class TrunkCache:
     def _path(self, digest: str) -> Path:
         return self.folder / f"{self.config.backbone}-{self.config.train_from}-{digest[:32]}{WHOLE}"
 
+    @cached_property
+    def _run_trunk(self) -> Callable[[np.ndarray], list[tf.Tensor]]:
+        """Pixels of one batch -> outputs, in a list of one. Compiled once: that takes as long as 200 images."""
+
+        @tf.function(input_signature=[tf.TensorSpec((BATCH, *self.trunk.input.shape[1:]), tf.uint8)])
+        def run_trunk(pixels: tf.Tensor) -> tf.Tensor:
+            return self.trunk(tf.cast(pixels, tf.float32), training=False)
+
+        return frozen(run_trunk)
+
     def _compute(self, path: Path, take: Take, rows: np.ndarray, views: np.ndarray, step: Callable) -> None:
         partial = path.with_suffix(PARTIAL)
         total = len(rows)
@@ -143,14 +154,13 @@ class TrunkCache:
         whole_batches = partial.stat().st_size // batch_bytes if partial.exists() else 0
         already = whole_batches * BATCH
         batches = in_batches(rows[already:], views[already:], BATCH)
-        run_trunk = _compiled(self.trunk)
         try:
             with partial.open("ab") as stream:
                 stream.truncate(whole_batches * batch_bytes)
                 done = already
                 for pixels in read_ahead(take, batches):
                     filled = np.concatenate([pixels, np.repeat(pixels[-1:], BATCH - len(pixels), axis=0)])
-                    outputs = run_trunk(filled)[0].numpy()[: len(pixels)]
+                    outputs = self._run_trunk(filled)[0].numpy()[: len(pixels)]
                     stream.write(outputs.astype(ROW_TYPE, copy=False).tobytes())
                     done += len(pixels)
                     step(done, total, already)
@@ -168,14 +178,6 @@ class TrunkCache:
 CAMERAS = 2
 """Version of `core.data.camera`: raise it whenever the same dice would change an image otherwise."""
 _DRAWING = ("seed", "rotation", "shift", "zoom", "flips")
-
-
-def _compiled(trunk: keras.Model) -> Callable[[np.ndarray], list[tf.Tensor]]:
-    @tf.function(input_signature=[tf.TensorSpec((BATCH, *trunk.input.shape[1:]), tf.uint8)])
-    def run_trunk(pixels: tf.Tensor) -> tf.Tensor:
-        return trunk(tf.cast(pixels, tf.float32), training=False)
-
-    return frozen(run_trunk)
 
 
 def _trunk_hash(trunk: keras.Model) -> str:

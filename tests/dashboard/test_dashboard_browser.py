@@ -152,7 +152,7 @@ def test_the_gallery_gets_its_heatmaps_and_leads_to_the_explanation(page, addres
     page.wait_for_selector(f"{CARDS} img >> nth=1")
     settled(page)
     cards = page.locator(CARDS)
-    assert page.locator(f"{CARDS} img").count() == 2 * cards.count()  # the image, and its heatmap
+    expect(page.locator(f"{CARDS} img")).to_have_count(2 * cards.count())  # the image, and its heatmap
     link = cards.first.get_by_role("button", name=re.compile("SYN_"))
     name = re.findall(r"SYN_\d+", link.inner_text())[0]
     link.click()
