@@ -24,3 +24,8 @@ def synthetic_folder() -> Path:
 def decisions_root() -> Path:
     """The folder of what people decided about images of a data set: `DERMLENS_DECISIONS`, or `data/decisions/`."""
     return Path(os.environ.get("DERMLENS_DECISIONS") or PROJECT / "data" / "decisions")
+
+
+def selections_root() -> Path:
+    """The folder of sets of images that somebody picked on a chart: `DERMLENS_SELECTIONS`, or `data/selections/`."""
+    return Path(os.environ.get("DERMLENS_SELECTIONS") or PROJECT / "data" / "selections")

@@ -11,7 +11,7 @@ from core.data.ham10000 import Dataset
 from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.runs.run import Run
-from dashboard import charts, loaders, widgets
+from dashboard import charts, loaders, picked, widgets
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,12 +98,13 @@ def missing(answers: Answers, what: str) -> None:
     st.code(f"python -m core.evaluation --run {answers.run.id}{of_folder}", language="bash")
 
 
-def thumbnails(answers: Answers, rows: pd.DataFrame, key: str, most: int = 12) -> None:
-    """Small images with truth and answer; those of the run's own data lead to their explanation.
+def thumbnails(answers: Answers, rows: pd.DataFrame, title: str, key: str, most: int = 12) -> None:
+    """Small images with truth and answer; those of the run's own data lead to their explanation, and to the gallery.
 
     Args:
         answers: whose images they are.
         rows: image_id, dx, predicted; the first ones are shown.
+        title: what they have in common, in words.
         key: of this gallery, among those of the page.
         most: at most so many.
     """
@@ -121,5 +122,9 @@ def thumbnails(answers: Answers, rows: pd.DataFrame, key: str, most: int = 12) -
                     key=f"{key}_{row.image_id}", help="See the heatmaps of all seven diagnoses",
                 ):  # fmt: skip
                     widgets.open_explanation(str(row.image_id))
-    if len(rows) > most:
-        st.caption(f"{most} of {len(rows):,} are shown.")
+    shown = f"{most} of {len(rows):,} are shown." if len(rows) > most else ""
+    if answers.folder is not None:
+        st.caption(shown)
+    elif st.button(f"Open {'all' if shown else 'them'} in the gallery", icon=":material/photo_library:",
+                   key=f"{key}_gallery", help=shown or None):  # fmt: skip
+        widgets.show_pick(picked.keep(title, rows["image_id"]))

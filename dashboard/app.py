@@ -23,13 +23,13 @@ LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="150" height="32" viewBo
 PAGES = {
     "Look": [
         st.Page("views/overview.py", title="Overview", icon=":material/dashboard:", default=True),
-        st.Page("views/dataset.py", title="Data set", icon=":material/photo_library:"),
+        st.Page("views/dataset.py", title="Data set", icon=":material/database:"),
         st.Page("views/audit.py", title="Audit", icon=":material/fact_check:"),
         st.Page("views/training.py", title="Training", icon=":material/show_chart:"),
         st.Page("views/evaluation.py", title="Evaluation", icon=":material/grid_on:"),
     ],
     "Understand": [
-        st.Page("views/errors.py", title="Errors", icon=":material/rule:"),
+        st.Page("views/gallery.py", title="Gallery", icon=":material/photo_library:"),
         st.Page("views/explain.py", title="Explain", icon=":material/center_focus_strong:"),
     ],
     "Do": [st.Page("views/retrain.py", title="Retrain", icon=":material/model_training:")],
@@ -44,7 +44,7 @@ def run_picker() -> None:
         st.sidebar.caption("No run yet.")
         return
     started = st.session_state.pop(widgets.PICK_KEY, None)  # a training that was started just now
-    now = started or st.session_state.get("picked")
+    now = started or st.session_state.get("chosen") or st.query_params.get("run")
     if now not in cards:
         now = next((name for name, card in cards.items() if card.served), next(iter(cards)))
     names = list(cards)
@@ -59,7 +59,9 @@ def run_picker() -> None:
             if card.served:
                 st.badge("served", icon=":material/podium:", color="primary", help="The clinician's page uses it.")
         st.caption(f"{card.name}  \n{card.created:%d %B %Y, %H:%M}  \n{card.run.id}")
-    st.session_state["picked"], st.session_state[widgets.RUN_KEY] = card.run.id, card.run
+    st.session_state["chosen"], st.session_state[widgets.RUN_KEY] = card.run.id, card.run
+    if st.query_params.get("run") != card.run.id:
+        st.query_params["run"] = card.run.id  # an address that is sent to somebody opens the same run
     if card.finished:
         loaders.warm_up(card.run)
 

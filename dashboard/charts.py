@@ -153,7 +153,7 @@ def age_boxes(images: pd.DataFrame) -> go.Figure:
 
 
 def stacked_bars(images: pd.DataFrame, column: str, share: bool) -> go.Figure:
-    """The images of each value of a column, stacked by diagnosis.
+    """The images of each value of a column, stacked by diagnosis; each piece carries number, value and code.
 
     Args:
         images: dx and the column; what is empty counts as "unknown".
@@ -170,7 +170,7 @@ def stacked_bars(images: pd.DataFrame, column: str, share: bool) -> go.Figure:
     for code in CODES:
         figure.add_bar(
             x=shown[code], y=labels, orientation="h", name=name_of(code), marker_color=BY_CODE[code].colour,
-            customdata=table[[code]].to_numpy(),
+            customdata=[[int(count), str(value), code] for value, count in table[code].items()],
             hovertemplate=f"%{{y}}<br>{name_of(code)}: %{{customdata[0]:,}} images<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(tickformat=".0%" if share else ",", title=None if share else "images")

@@ -183,7 +183,7 @@ def subgroups(run: Run) -> dict[str, Any]:
 def external_predictions(run: Run, name: str) -> pd.DataFrame:
     """The answers of an external evaluation, as `Run.predictions`; empty without them."""
     path = run.folder / contract.EVALUATIONS / name / contract.PREDICTIONS
-    return _external_table(str(path), _stamp(path))
+    return _external_table(str(path), last_change(path))
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -204,7 +204,7 @@ def dataset_in(folder: str | None) -> Dataset | None:
     """
     if not folder or not Path(folder).is_dir():
         return None
-    return _dataset(folder, max(_stamp(path) for path in (Path(folder), *Path(folder).glob("*.csv"))))
+    return _dataset(folder, max(last_change(path) for path in (Path(folder), *Path(folder).glob("*.csv"))))
 
 
 def measured_heatmaps(run: Run) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def measured_heatmaps(run: Run) -> dict[str, Any]:
 
 
 def _read(run: Run, what: str) -> Any:
-    return _read_cached(str(run.folder), what, _stamp(run.folder / _FILES[what]))
+    return _read_cached(str(run.folder), what, last_change(run.folder / _FILES[what]))
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -221,7 +221,7 @@ def _read_cached(folder: str, what: str, stamp: int) -> Any:
     return getattr(Run(folder), what)()
 
 
-def _stamp(path: Path) -> int:
+def last_change(path: Path) -> int:
     """When a file was last changed, in nanoseconds; 0 while there is none."""
     try:
         return path.stat().st_mtime_ns
@@ -256,7 +256,7 @@ def image_paths(dataset: Dataset | None) -> dict[str, str]:
 def thumbnail(path: str) -> bytes | None:
     """An image as a small JPEG; None when it cannot be read."""
     try:
-        return _thumbnail(path, _stamp(Path(path)))
+        return _thumbnail(path, last_change(Path(path)))
     except DermLensError:
         return None
 
@@ -296,7 +296,7 @@ def _predictor(folder: str, stamp: int) -> "Predictor":
 
 def _model_stamp(run: Run) -> int:
     """When the run's answers last changed: another model, or probabilities fitted again."""
-    return max(_stamp(run.folder / contract.MODEL), _stamp(run.folder / contract.CALIBRATION))
+    return max(last_change(run.folder / contract.MODEL), last_change(run.folder / contract.CALIBRATION))
 
 
 def warm_up(run: Run) -> None:
@@ -339,24 +339,29 @@ def _answer(folder: str, model_stamp: int, source: str | bytes, stamp: int) -> "
     return dataclasses.replace(prediction, image=at_most(prediction.image, DISPLAY_SIDE))
 
 
-def overlays(run: Run, asked: list[tuple[str, str]]) -> list[bytes]:
-    """Small JPEGs of heatmaps over their images, all from one pass.
+def overlays(run: Run, asked: list[tuple[str, str]], side: int = THUMBNAIL_SIDE) -> list[bytes]:
+    """JPEGs of heatmaps over their images, all from one pass.
 
     Args:
         run: a finished run.
         asked: path and code of the explained diagnosis of each picture.
+        side: pixels of the longer side, at most.
     """
-    stamps = tuple(_stamp(Path(path)) for path, _ in asked)
-    return _overlays(str(run.folder), _model_stamp(run), tuple(asked), stamps)
+    stamps = tuple(last_change(Path(path)) for path, _ in asked)
+    return _overlays(str(run.folder), _model_stamp(run), tuple(asked), stamps, side)
 
 
-@st.cache_data(max_entries=100, show_spinner=False)
+@st.cache_data(max_entries=60, show_spinner=False)
 def _overlays(
-    folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...]
+    folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...], side: int
 ) -> list[bytes]:
-    answers = _predictor(folder, model_stamp).predict_many([path for path, _ in asked])
-    small = (dataclasses.replace(answer, image=at_most(answer.image, THUMBNAIL_SIDE)) for answer in answers)
-    return [as_jpeg(answer.overlay(code)) for answer, (_, code) in zip(small, asked, strict=True)]
+    paths = list(dict.fromkeys(path for path, _ in asked))
+    answers = _predictor(folder, model_stamp).predict_many(paths)
+    small = {
+        path: dataclasses.replace(answer, image=at_most(answer.image, side))
+        for path, answer in zip(paths, answers, strict=True)
+    }
+    return [as_jpeg(small[path].overlay(code)) for path, code in asked]
 
 
 # ---- explanations ------------------------------------------------------------------------------
@@ -364,7 +369,7 @@ def _overlays(
 
 def mask_of(dataset: Dataset | None, image_id: str) -> np.ndarray | None:
     """The lesion's mask on the whole image, (h, w) bool; None where there is none that can be read."""
-    path = _masks(str(dataset.folder), _stamp(dataset.folder)).get(image_id) if dataset else None
+    path = _masks(str(dataset.folder), last_change(dataset.folder)).get(image_id) if dataset else None
     try:
         return whole_mask(path) if path else None
     except DermLensError:
@@ -423,4 +428,4 @@ def _curves(
 
 def _asked_of(run: Run, source: str | bytes) -> tuple[str, int, str | bytes, int]:
     """What an answer to an image depends on: the run's folder and when it last changed, the image and when it did."""
-    return str(run.folder), _model_stamp(run), source, 0 if isinstance(source, bytes) else _stamp(Path(source))
+    return str(run.folder), _model_stamp(run), source, 0 if isinstance(source, bytes) else last_change(Path(source))

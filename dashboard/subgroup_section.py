@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.evaluation.subgroups import FEW, MEASURES, NAMES, gap_in_words
-from dashboard import trust_charts, widgets
+from dashboard import selection, trust_charts, widgets
 from dashboard.answers import Answers, missing
 from dashboard.widgets import interval, percent
 
@@ -43,7 +43,13 @@ def subgroups(answers: Answers) -> None:
     if by == "ita":
         st.caption(f":material/info: {found['proxy']}")
     figure = trust_charts.subgroups(groups, measure)
-    widgets.chart(figure, f"evaluation_groups_{by}", f"{MEASURES[measure]} by {NAMES[by]}")
+    own = answers.folder is None
+    event = widgets.chart(figure, f"evaluation_groups_{by}_{measure}", f"{MEASURES[measure]} by {NAMES[by]}", own)
+    if own:
+        st.caption("Click a dot to see the images of its group.")
+    clicked = selection.customdata_of(event)
+    if clicked:
+        widgets.open_gallery(answers.part, answers="All", **{by: str(clicked[3])})
     gap = found["gaps"].get(by, {}).get(measure)
     st.markdown(f"**Largest gap here.** {gap_in_words(gap)}" if gap else "No two groups hold enough images to compare.")
     st.dataframe(group_table(groups), hide_index=True)

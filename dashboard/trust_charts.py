@@ -38,8 +38,9 @@ def reliability(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> go
             error_y=_errors(
                 accuracy, [row["accuracy_low"] for row in rows], [row["accuracy_high"] for row in rows], ink
             ) if ink == INK else None,
-            customdata=[[row["n"]] for row in rows],
-            hovertemplate="said %{x:.0%}, happened %{y:.0%}<br>%{customdata[0]:,} images<extra></extra>",
+            customdata=[[row["n"], row["low"], row["high"]] for row in rows] if ink == INK else None,
+            text=[f"{row['n']:,}" for row in rows],
+            hovertemplate="said %{x:.0%}, happened %{y:.0%}<br>%{text} images<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title="probability that was said", range=[-0.02, 1.02], **_shares())
     figure.update_yaxes(title="how often it was so", range=[-0.04, 1.04], **_shares())
@@ -155,7 +156,7 @@ def subgroups(groups: dict[str, dict[str, Any]], measure: str) -> go.Figure:
         n = figure.get("n", figures["n"])
         few = bool(figures["few"] or figure.get("few"))
         label = f"{wrapped(group.replace('_', ' '))} ({n:,}{', few' if few else ''})"
-        rows.append({"name": label, "colour": INK, "faint": few, "story": f"{n:,} cases"} | figure)
+        rows.append({"name": label, "colour": INK, "faint": few, "story": f"{n:,} cases", "carries": group} | figure)
     highest = max((row["high"] for row in rows if row["high"] is not None), default=1.0)
     return _dots(rows, min(1.0, float(np.ceil(20 * highest) / 20)) if measure == "ece" else 1.0)
 
@@ -203,7 +204,7 @@ def _dots(rows: list[dict[str, Any]], end: float = 1.0) -> go.Figure:
             x=[row["value"]], y=[row["name"]], mode="markers",
             marker={"size": 11, "color": ink, "symbol": "circle-open" if row["faint"] else "circle"},
             error_x=_errors(np.array([row["value"]]), [row["low"]], [row["high"]], ink),
-            customdata=[[row["story"], row["low"], row["high"]]],
+            customdata=[[row["story"], row["low"], row["high"], row.get("carries")]],
             hovertemplate="%{y}: %{x:.1%}<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}<br>"
             "%{customdata[0]}<extra></extra>",
         )  # fmt: skip

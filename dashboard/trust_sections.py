@@ -8,7 +8,8 @@ import streamlit as st
 
 from core.diagnoses import MALIGNANT
 from core.evaluation.conformal import FEWEST, set_figures
-from dashboard import charts, trust_charts, widgets
+from core.evaluation.metrics import bin_of, probabilities_said
+from dashboard import charts, picked, selection, trust_charts, widgets
 from dashboard.answers import Answers, missing, thumbnails
 from dashboard.widgets import Tile, interval, percent
 
@@ -74,7 +75,12 @@ def calibration(answers: Answers) -> None:
     figure = trust_charts.reliability(before[name], after[name])
     left, right = st.columns([3, 2], gap="large")
     with left:
-        widgets.chart(figure, f"evaluation_{name}", f"Reliability diagram: {STATEMENTS[chosen or '']}")
+        alt = f"Reliability diagram: {STATEMENTS[chosen or '']}"
+        own = answers.folder is None and not answers.table.empty
+        event = widgets.chart(figure, f"evaluation_{name}_{answers.part}", alt, clickable=own)
+        if own:
+            st.caption("Click a filled dot to see its images.")
+            open_bin(answers, chosen or "", selection.customdata_of(event))
     with right:
         st.markdown(
             "**How to read it.** Each dot gathers the images that were given a similar probability; a large dot holds "
@@ -95,6 +101,18 @@ def calibration(answers: Answers) -> None:
             "Probabilities hold where lesions are as common as in these images. Where melanoma is rarer or more "
             "common, they are off."
         )
+
+
+def open_bin(answers: Answers, statement: str, clicked: tuple[Any, ...] | None) -> None:
+    """Go to the images behind a dot of the reliability diagram: the number that it holds, and the ends of its bin."""
+    if clicked is None or len(clicked) < 3:
+        return
+    low, high = float(clicked[1]), float(clicked[2])
+    said = probabilities_said(answers.probabilities)[statement]
+    inside = bin_of(said) == bin_of(np.array([(low + high) / 2]))
+    title = f"{STATEMENTS[statement]}: said with {percent(low, 0)} to {percent(high, 0)}, {answers.part} images"
+    order = np.argsort(-said[inside], kind="stable")
+    widgets.show_pick(picked.keep(title, answers.table["image_id"].to_numpy()[inside][order]))
 
 
 # ---- prediction sets ------------------------------------------------------------------------------
@@ -192,4 +210,5 @@ def refusal(answers: Answers) -> None:
         widgets.chart(figure, "evaluation_strangeness", "How strange the images are to the run")
     if not refused.empty:
         st.markdown("**The strangest first**")
-        thumbnails(answers, refused.sort_values("ood_score", ascending=False), "refused")
+        title = f"Refused {answers.part} images, the strangest first"
+        thumbnails(answers, refused.sort_values("ood_score", ascending=False), title, "refused")

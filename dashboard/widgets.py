@@ -17,6 +17,7 @@ from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import loaders
 from dashboard.charts import name_of, themed
+from dashboard.picked import Picked
 
 RUN_KEY = "run"  # the run that all pages show
 PICK_KEY = "pick_next"  # the id of a run that the sidebar's picker shall show next
@@ -226,11 +227,25 @@ def leakage(table: pd.DataFrame) -> None:
     st.dataframe(table, hide_index=True, column_config={"Images": number, "Would have leaked": share})
 
 
-def open_gallery(part: str, truth: str | None, said: str | None) -> None:
-    """Go to the gallery of answers, filtered. Leaves the present page."""
-    which = "All" if truth and said else "Wrong"
-    st.session_state.update(errors_part=part, errors_truth=truth, errors_said=said, errors_which=which, errors_page=1)
-    st.switch_page("views/errors.py")
+def open_gallery(part: str = "", truth: str | None = None, said: str | None = None, **more: str) -> None:
+    """Go to the gallery, filtered; the address holds the filters. Leaves the present page.
+
+    Args:
+        part: of the split; empty for the page's own choice.
+        truth, said: codes of the true and of the predicted diagnosis; None for all.
+        more: other filters of the page, as they stand in the address.
+    """
+    filters = {name: name_of(code) for name, code in (("truth", truth), ("said", said)) if code}
+    if part:
+        filters |= {"part": PARTS.get(part, "All")}
+    if truth and said:
+        filters |= {"answers": "All"}
+    st.switch_page("views/gallery.py", query_params=filters | more)
+
+
+def show_pick(pick: Picked, **more: str) -> None:
+    """Go to the gallery of picked images. Leaves the present page."""
+    st.switch_page("views/gallery.py", query_params={"picked": pick.token} | more)
 
 
 def open_explanation(image_id: str) -> None:

@@ -159,9 +159,9 @@ def calibration_figures(
     resamples = lesion_bootstrap(lesions, seed)
     figures: dict[str, Any] = {}
     for name, said, held in _statements(labels, probabilities):
-        bin_of = _bins(said, bins)
-        figures[f"{name}ece"] = _calibration_error(said, held, bin_of, bins, resamples)
-        figures["_".join(filter(None, ("reliability", name[:-1])))] = _reliability(said, held, bin_of, bins, resamples)
+        inside = bin_of(said, bins)
+        figures[f"{name}ece"] = _calibration_error(said, held, inside, bins, resamples)
+        figures["_".join(filter(None, ("reliability", name[:-1])))] = _reliability(said, held, inside, bins, resamples)
     brier = ((probabilities - np.eye(len(CODES))[labels]) ** 2).sum(axis=1)
     likelihood = probabilities[np.arange(len(labels)), labels].clip(np.finfo(float).eps)
     drawn, *sums = resamples.totals(np.stack([np.ones(len(labels)), brier, -np.log(likelihood)], axis=1))
@@ -175,7 +175,7 @@ def top_ece(
 ) -> Figure:
     """The `ece` of `calibration_figures` alone, with the same arguments."""
     _, said, held = _statements(labels, probabilities)[0]
-    return _calibration_error(said, held, _bins(said, bins), bins, lesion_bootstrap(lesions, seed))
+    return _calibration_error(said, held, bin_of(said, bins), bins, lesion_bootstrap(lesions, seed))
 
 
 def expected_calibration_error(said: np.ndarray, held: np.ndarray, bins: int = BINS) -> float:
@@ -187,35 +187,52 @@ def expected_calibration_error(said: np.ndarray, held: np.ndarray, bins: int = B
         bins: how many.
     """
     said, held = np.asarray(said, float), np.asarray(held, bool)
-    return float(np.abs(np.bincount(_bins(said, bins), said - held)).sum() / len(said))
+    return float(np.abs(np.bincount(bin_of(said, bins), said - held)).sum() / len(said))
 
 
 def _statements(labels: np.ndarray, probabilities: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """What is said with a probability, and whether it is so: the answer, melanoma, malignant or premalignant."""
+    said = probabilities_said(probabilities)
     return [
-        ("", probabilities.max(axis=1), probabilities.argmax(axis=1) == labels),
-        ("melanoma_", probabilities[:, MELANOMA], labels == MELANOMA),
-        ("malignant_", probabilities[:, _MALIGNANT].sum(axis=1).clip(max=1), np.isin(labels, _MALIGNANT)),
+        ("", said[""], probabilities.argmax(axis=1) == labels),
+        ("melanoma_", said["melanoma"], labels == MELANOMA),
+        ("malignant_", said["malignant"], np.isin(labels, _MALIGNANT)),
     ]
 
 
-def _bins(said: np.ndarray, bins: int) -> np.ndarray:
-    """(n,) the bin of each probability; one on an edge belongs to the lower bin."""
+def probabilities_said(probabilities: np.ndarray) -> dict[str, np.ndarray]:
+    """The probability of each statement that a reliability diagram judges.
+
+    Args:
+        probabilities: (n, 7).
+
+    Returns:
+        "" (the most probable diagnosis), "melanoma" and "malignant" (or premalignant) -> (n,).
+    """
+    return {
+        "": probabilities.max(axis=1),
+        "melanoma": probabilities[:, MELANOMA],
+        "malignant": probabilities[:, _MALIGNANT].sum(axis=1).clip(max=1),
+    }
+
+
+def bin_of(said: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """(n,) the bin of each probability, of so many of equal width; one on an edge belongs to the lower bin."""
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], said)
 
 
 def _calibration_error(
-    said: np.ndarray, held: np.ndarray, bin_of: np.ndarray, bins: int, resamples: LesionBootstrap
+    said: np.ndarray, held: np.ndarray, inside: np.ndarray, bins: int, resamples: LesionBootstrap
 ) -> Figure:
-    gaps = np.eye(bins)[bin_of] * (said - held)[:, None]
+    gaps = np.eye(bins)[inside] * (said - held)[:, None]
     drawn, *resampled = resamples.totals(np.concatenate([np.ones((len(said), 1)), gaps], axis=1))
     return distance_interval(gaps.mean(axis=0), np.array(resampled) / drawn)
 
 
 def _reliability(
-    said: np.ndarray, held: np.ndarray, bin_of: np.ndarray, bins: int, resamples: LesionBootstrap
+    said: np.ndarray, held: np.ndarray, inside: np.ndarray, bins: int, resamples: LesionBootstrap
 ) -> list[dict[str, float]]:
-    within = np.eye(bins, dtype=bool)[bin_of]
+    within = np.eye(bins, dtype=bool)[inside]
     rows = []
     for number, share in enumerate(resamples.shares(within & held[:, None], within)):
         if within[:, number].any():

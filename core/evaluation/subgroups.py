@@ -75,9 +75,9 @@ def subgroup_figures(
     answers = table["predicted"].map(CODES.index).to_numpy()
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     pairs: list[dict[str, Any]] = []
-    for by, members in _members(table).items():
+    for by, rows_of in members(table).items():
         compared = []
-        for group, rows in members.items():
+        for group, rows in rows_of.items():
             found = sensitivities(labels[rows], answers[rows], lesions[rows], seed)
             counts = dict(zip(CODES, np.bincount(labels[rows], minlength=len(CODES)).tolist(), strict=True))
             figures = {
@@ -135,8 +135,12 @@ class _Group:
     counts: dict[str, int]
 
 
-def _members(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """Column -> group -> its rows; what is unknown is in no group."""
+def members(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+    """Column -> group -> its rows; what is unknown is in no group.
+
+    Args:
+        table: any of the columns in `NAMES`.
+    """
     found = {}
     for by in NAMES:
         if by not in table:
@@ -152,9 +156,9 @@ def _members(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
             text = table[by].fillna("").astype(str).str.strip()
             names = text[~text.isin(["", "unknown"])].value_counts().index
             inside = {str(name): (text == name).to_numpy() for name in names}
-        members = {name: np.flatnonzero(rows) for name, rows in inside.items() if rows.any()}
-        if members:
-            found[by] = members
+        rows_of = {name: np.flatnonzero(rows) for name, rows in inside.items() if rows.any()}
+        if rows_of:
+            found[by] = rows_of
     return found
 
 

@@ -8,7 +8,7 @@ begins, as nothing is a neutral colour of skin; taken between activations instea
 import cv2
 import numpy as np
 
-STEPS = 4
+STEPS = 3
 CELLS = 28
 """Cells in a row of a map: single pixels of such maps are noise (Smilkov et al., "SmoothGrad", 2017)."""
 

@@ -12,7 +12,7 @@ import numpy as np
 BLUR = 5 / 224
 """Standard deviation of the blur, as a share of the image's side: RISE's (Petsiuk et al., BMVC 2018). Colour and rough
 shape are left, structures are gone."""
-GRID = 4
+GRID = 3
 """Patches of occlusion in a row."""
 
 

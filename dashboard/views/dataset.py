@@ -30,7 +30,7 @@ def body(run: Run) -> None:
     )  # fmt: skip
     images = splits if dataset is None else dataset.images
     if section == DIAGNOSES:
-        diagnoses(images, splits)
+        diagnoses(run, images, splits)
     elif section == LESIONS:
         lesions(images)
     elif section == LEAKAGE:
@@ -38,7 +38,7 @@ def body(run: Run) -> None:
     elif dataset is None:
         st.info("This needs the folder of the images, which is not there any more.", icon=":material/folder_off:")
     elif section == PATIENTS:
-        patients(dataset.images)
+        patients(run, dataset.images)
     else:
         samples(dataset)
 
@@ -68,7 +68,7 @@ def facts(images: pd.DataFrame, splits: pd.DataFrame) -> None:
     st.markdown(f"**{len(images):,} images** of **{lesion_count:,} lesions**" + (f": {words}." if words else "."))
 
 
-def diagnoses(images: pd.DataFrame, splits: pd.DataFrame) -> None:
+def diagnoses(run: Run, images: pd.DataFrame, splits: pd.DataFrame) -> None:
     """How many images of each diagnosis, and where they went."""
     left, right = st.columns(2, gap="large")
     with left:
@@ -85,12 +85,14 @@ def diagnoses(images: pd.DataFrame, splits: pd.DataFrame) -> None:
             widgets.chart(charts.split_bars(splits), "dataset_splits", "Parts of the split for each diagnosis")
             st.caption("All images of a lesion are in one part.")
     chosen = selection.customdata_of(event)
-    if chosen:
+    if chosen and loaders.has(run, "predictions"):
+        widgets.open_gallery("all", chosen[0], answers="All")
+    elif chosen:
         st.session_state["dataset_jump"] = chosen[0]
         st.rerun()
 
 
-def patients(images: pd.DataFrame) -> None:
+def patients(run: Run, images: pd.DataFrame) -> None:
     """Age, sex, site and confirmation, each by diagnosis."""
     view = st.pills(
         "By", list(PATIENT_VIEWS), format_func=lambda name: PATIENT_VIEWS[name], default="age", required=True,
@@ -103,7 +105,11 @@ def patients(images: pd.DataFrame) -> None:
     else:
         share = st.toggle("Shares instead of numbers", key="dataset_share", persist_state="session")
         figure = charts.stacked_bars(images, view, share)
-        widgets.chart(figure, f"dataset_{view}", f"{PATIENT_VIEWS[view]} by diagnosis")
+        answered = loaders.has(run, "predictions")
+        event = widgets.chart(figure, f"dataset_{view}", f"{PATIENT_VIEWS[view]} by diagnosis", clickable=answered)
+        clicked = selection.customdata_of(event)
+        if clicked and clicked[1] != "unknown":
+            widgets.open_gallery("all", clicked[2], answers="All", **{str(view): clicked[1]})
 
 
 def lesions(images: pd.DataFrame) -> None:

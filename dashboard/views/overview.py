@@ -11,7 +11,7 @@ from dashboard.widgets import Tile, duration, interval, percent
 
 NEXT = (
     ("views/evaluation.py", "What is mixed up?", ":material/grid_on:"),
-    ("views/errors.py", "What went wrong?", ":material/rule:"),
+    ("views/gallery.py", "What went wrong?", ":material/rule:"),
     ("views/explain.py", "What does an answer rest on?", ":material/center_focus_strong:"),
     ("views/dataset.py", "What did it learn from?", ":material/photo_library:"),
     ("views/retrain.py", "Train another", ":material/model_training:"),
@@ -118,7 +118,7 @@ def sensitivities(test: dict) -> None:
     event = widgets.chart(figure, "overview_bars", "Sensitivity of each of the seven diagnoses", clickable=True)
     chosen = selection.customdata_of(event)
     if chosen:
-        widgets.open_gallery("test", chosen[0], None)
+        widgets.open_gallery("test", chosen[0])
 
 
 def facts(run: Run) -> None:

@@ -1,0 +1,65 @@
+"""One answer of the gallery in full: its confidences, the same lesion's other images, and training images like it."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.diagnoses import CODES
+from core.evaluation.subgroups import NAMES
+from core.runs.run import Run
+from dashboard import charts, gallery_table, loaders, widgets
+from dashboard.widgets import PARTS, percent
+
+
+@st.dialog("Details", width="large")
+def details(run: Run, row: Any) -> None:
+    """A dialog on one row of the gallery's table."""
+    paths = loaders.image_paths(widgets.dataset_of(run))
+    left, right = st.columns([2, 3])
+    with left:
+        widgets.picture(paths.get(row.image_id))
+        known = {"Image": row.image_id, "Lesion": row.lesion_id, "Part of the split": PARTS.get(row.split, row.split)}
+        for name in ("age", "sex", "localization", "dx_type"):
+            value = getattr(row, name, None)
+            if value is not None and not pd.isna(value) and value != "":
+                known[NAMES[name].capitalize()] = f"{value:.0f}" if name == "age" else value
+        st.markdown("  \n".join(f"{name}: **{value}**" for name, value in known.items()))
+    with right:
+        probabilities = pd.Series([getattr(row, f"p_{code}") for code in CODES]).to_numpy(float)
+        widgets.chart(charts.probability_bars(probabilities, row.dx), "details_bars", "Confidence in each diagnosis")
+    same_lesion(run, row, paths)
+    alike(run, row, paths)
+
+
+def same_lesion(run: Run, row: Any, paths: dict[str, str]) -> None:
+    """The other photographs of this lesion, with what the run says of them."""
+    st.markdown("**Other images of the same lesion**")
+    table = gallery_table.answers(run)
+    others = table[(table["lesion_id"] == row.lesion_id) & (table["image_id"] != row.image_id)]
+    if others.empty:
+        st.caption("There are none.")
+        return
+    widgets.image_grid(
+        [
+            (f"{other.image_id}: called {charts.name_of(other.predicted)}, {percent(other.confidence, 0)}",
+             paths.get(other.image_id))
+            for other in others.itertuples()
+        ]
+    )  # fmt: skip
+
+
+def alike(run: Run, row: Any, paths: dict[str, str]) -> None:
+    """The training images that the network sees as most alike."""
+    st.markdown("**Training images of other lesions that the network sees as most alike**")
+    found = gallery_table.nearest(run, row.image_id)
+    if found.empty:
+        st.caption("This run keeps no features: an older DermLens trained it.")
+        return
+    widgets.image_grid(
+        [
+            (f"{charts.name_of(str(other.dx))} ({other.similarity:.2f})", paths.get(str(other.image_id)))
+            for other in found.itertuples()
+        ]
+    )
+    st.caption("In brackets: cosine similarity of what the network makes of them; 1 is equal.")
