@@ -60,7 +60,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) -> Iterator[None]:
     """Nothing that a test writes lands in the project, and no setting of the user's leaks in."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("DERMLENS_RUNS", "DERMLENS_SYNTHETIC", "DERMLENS_DECISIONS"):
+        for name in ("DERMLENS_RUNS", "DERMLENS_SYNTHETIC", "DERMLENS_DECISIONS", "DERMLENS_SELECTIONS"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         patch.setenv("DERMLENS_CACHE", str(shared_folder / "cache"))
         for name in ("DERMLENS_DATA", "DERMLENS_HOST", "DERMLENS_DASHBOARD_PORT", "DERMLENS_CLINIC_PORT"):

@@ -230,6 +230,9 @@ def words(run: Run, row: Any) -> None:
     lines = [f"{mark} **{charts.name_of(row.predicted)}** {percent(row.confidence, 0)}"]
     if not right:
         lines.append(f"Truth: **{charts.name_of(row.dx)}** {percent(row.confidence_in_truth, 0)}")
+    likely = max(CODES, key=lambda code: getattr(row, f"p_{code}"))
+    if likely != row.predicted:  # the answer weighs all seven alike; probabilities hold for these images
+        lines.append(f"Most probable: **{charts.name_of(likely)}** {percent(getattr(row, f'p_{likely}'), 0)}")
     lines.append(f":small[{who(row)}]")
     st.markdown("  \n".join(lines))
     with st.container(horizontal=True, gap="small"):

@@ -24,7 +24,7 @@ PAGES = {
     "dataset": "Data set",
     "training": "Training",
     "evaluation": "Evaluation",
-    "errors": "Errors",
+    "gallery": "Gallery",
     "explain": "Explain",
     "retrain": "Retrain",
 }
@@ -134,7 +134,7 @@ def test_a_click_on_a_cell_of_the_matrix_shows_exactly_its_images(page, address:
         page.mouse.move(x - 2, y)
         page.wait_for_timeout(150)
         page.mouse.click(x, y)
-        page.wait_for_selector("h1:has-text('Errors')")
+        page.wait_for_selector("h1:has-text('Gallery')")
         settled(page)
         page.wait_for_selector(CARDS)
         number = "1 image" if count == 1 else f"{count} images"
@@ -147,8 +147,7 @@ def test_a_click_on_a_cell_of_the_matrix_shows_exactly_its_images(page, address:
 
 
 def test_the_gallery_gets_its_heatmaps_and_leads_to_the_explanation(page, address: str) -> None:
-    page.goto(f"{address}/errors")
-    page.get_by_text("All", exact=True).click()
+    page.goto(f"{address}/gallery?answers=Right")
     page.wait_for_selector(f"{CARDS} img >> nth=1")
     settled(page)
     cards = page.locator(CARDS)

@@ -21,9 +21,10 @@ from core.runs import run as contract
 from core.runs.all_runs import served_run as served_run_now
 from core.runs.run import Run, Status
 from dashboard import loaders
+from dashboard.charts import name_of
 
 APP = str(PROJECT / "dashboard" / "app.py")
-PAGES = ("overview", "dataset", "training", "evaluation", "errors", "explain", "retrain")
+PAGES = ("overview", "dataset", "training", "evaluation", "gallery", "explain", "retrain")
 
 
 pytestmark = pytest.mark.usefixtures("one_model")
@@ -99,7 +100,7 @@ def test_each_page_speaks_of_a_run_without_results(state: str, served_run: Run) 
         assert not app.exception, page
         if state == "newer schema" and page not in ("training", "retrain"):
             assert "schema version" in app.error[0].value, page
-        elif page in ("evaluation", "errors", "explain"):
+        elif page in ("evaluation", "gallery", "explain"):
             assert f"**{state}**" in texts(app), page
 
 
@@ -109,7 +110,7 @@ def test_each_page_says_that_a_data_folder_is_gone(served_run: Run, tmp_path: Pa
     served_run.write_json(contract.MANIFEST, manifest)
     for page, app in every_page():
         assert not app.exception, page
-        if page in ("dataset", "errors", "explain"):
+        if page in ("dataset", "gallery", "explain"):
             assert "not there any more" in texts(app), page
 
 
@@ -145,24 +146,24 @@ def test_each_section_of_the_data_set(section: str, served_run: Run) -> None:
 def test_the_gallery_shows_as_many_cards_as_the_matrix_counts(served_run: Run) -> None:
     counts = served_run.metrics()["test"]["confusion"]
     row, column = next((r, c) for r in range(7) for c in range(7) if r != c and counts["counts"][r][c])
-    app = open_page("errors")
-    app.selectbox(key="errors_truth").set_value(counts["labels"][row])
-    app.selectbox(key="errors_said").set_value(counts["labels"][column])
+    app = open_page("gallery")
+    app.selectbox(key="truth").set_value(name_of(counts["labels"][row]))
+    app.selectbox(key="said").set_value(name_of(counts["labels"][column]))
     app.run()
     cards = [button for button in app.button if (button.key or "").startswith("open_")]
     assert len(cards) == counts["counts"][row][column]
 
 
 def test_the_gallery_turns_its_pages(served_run: Run) -> None:
-    app = open_page("errors")
-    app.segmented_control(key="errors_part").set_value("train")
-    app.segmented_control(key="errors_which").set_value("All").run()
+    app = open_page("gallery")
+    app.segmented_control(key="part").set_value("train")
+    app.segmented_control(key="answers").set_value("All").run()
     total = int((served_run.predictions()["split"] == "train").sum())
     assert f"**{total} images**, 1 to 12 shown" in texts(app)
-    app.session_state["errors_page"] = 2
+    app.session_state["page"] = 2
     assert "13 to 24 shown" in texts(app.run())
-    app.segmented_control(key="errors_which").set_value("Right").run()
-    assert app.session_state["errors_page"] == 1
+    app.segmented_control(key="answers").set_value("Right").run()
+    assert app.session_state["page"] == 1
 
 
 def test_explain_finds_an_image_by_its_id(served_run: Run) -> None:

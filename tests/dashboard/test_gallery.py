@@ -1,0 +1,101 @@
+"""The gallery on a real run: picks, details, exports, and what its address holds."""
+
+import io
+import zipfile
+
+import pandas as pd
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from core.diagnoses import RESEARCH_NOTICE
+from core.places import PROJECT
+from dashboard import gallery_table, picked
+from dashboard.selection import Selection, select
+
+pytestmark = pytest.mark.usefixtures("one_model")
+
+
+@pytest.fixture(autouse=True)
+def selections(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("DERMLENS_SELECTIONS", str(tmp_path / "selections"))
+
+
+def gallery(**address: str) -> AppTest:
+    app = AppTest.from_file(str(PROJECT / "dashboard" / "app.py"), default_timeout=60)
+    app = app.run().switch_page("views/gallery.py")
+    for name, value in address.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def shown(app: AppTest) -> list[str]:
+    keys = (button.key or "" for button in app.button)
+    return [key.removeprefix("open_") for key in keys if key.startswith("open_SYN")]
+
+
+def test_an_address_names_picked_images_in_their_order(served_run):
+    names = served_run.predictions()["image_id"].iloc[[5, 2, 9]].tolist()
+    pick = picked.keep("Three of them", names)
+    app = gallery(picked=pick.token)
+    assert not app.exception
+    assert shown(app) == names
+    assert any("Three of them" in text.value and "3 images" in text.value for text in app.markdown)
+
+
+def test_filters_leave_some_of_a_pick(served_run):
+    table = served_run.predictions()
+    pick = picked.keep("All of them", table["image_id"])
+    app = gallery(picked=pick.token)
+    app.segmented_control(key="answers").set_value("Wrong").run()
+    wrong = int((table["dx"] != table["predicted"]).sum())
+    assert any(f"The filters leave {wrong:,} of them" in text.value for text in app.markdown)
+
+
+def test_an_address_of_a_pick_that_is_gone_says_so(served_run):
+    app = gallery(picked="0123456789abcdef")
+    assert "not kept any more" in app.warning[-1].value
+    assert not app.exception
+
+
+def test_a_selection_is_saved_under_a_name(served_run):
+    app = gallery()
+    app.text_input(key="save_as_").set_value("Mistakes to discuss").run()
+    app.button(key="save_selection").click().run()
+    saved = picked.named()
+    assert [pick.name for pick in saved] == ["Mistakes to discuss"]
+    table = served_run.predictions()
+    wrong = table[(table["split"] == "test") & (table["dx"] != table["predicted"])]
+    assert set(saved[0].image_ids) == set(wrong["image_id"])
+
+
+def test_details_show_the_lesion_and_its_neighbours(served_run):
+    app = gallery()
+    first = shown(app)[0]
+    app.button(key=f"details_{first}").click().run()
+    assert not app.exception
+    words = "\n".join(text.value for text in app.markdown)
+    assert f"Image: **{first}**" in words and "sees as most alike" in words
+
+
+def test_neighbours_are_training_images_of_other_lesions(served_run):
+    splits = served_run.splits().set_index("image_id")
+    asked = splits.index[splits["split"] == "train"][0]
+    found = gallery_table.nearest(served_run, asked)
+    assert len(found) == 6 and found["similarity"].is_monotonic_decreasing
+    assert (splits.loc[found["image_id"], "split"] == "train").all()
+    assert (splits.loc[found["image_id"], "lesion_id"] != splits.loc[asked, "lesion_id"]).all()
+
+
+def test_the_zip_holds_pictures_heatmaps_table_and_notice(served_run):
+    rows = select(gallery_table.answers(served_run), Selection("test")).head(3)
+    with zipfile.ZipFile(io.BytesIO(gallery_table.as_zip(served_run, rows))) as archive:
+        names = archive.namelist()
+        assert RESEARCH_NOTICE in archive.read("README.txt").decode()
+        table = pd.read_csv(archive.open("answers.csv"))
+        assert table["image_id"].tolist() == rows["image_id"].tolist()
+        for row in rows.itertuples():
+            assert f"{row.image_id}.jpg" in names
+            picture = Image.open(archive.open(f"{row.image_id}-{row.predicted}-research-only.jpg"))
+            assert max(picture.size) <= gallery_table.EXPORTED_SIDE
+    assert len(names) == 2 + 2 * len(rows)
