@@ -197,6 +197,37 @@ def lesion_bars(images: pd.DataFrame) -> go.Figure:
     return figure
 
 
+def image_map(table: pd.DataFrame, colour: str) -> go.Figure:
+    """Each image as a point beside those that the network sees as alike; a point carries its image_id.
+
+    Args:
+        table: image_id, x, y, dx, and of images with an answer predicted and split.
+        colour: "dx", "predicted", "split", or "right" for whether the answer is right.
+    """
+    figure = _figure(640, showlegend=True, dragmode="lasso", hovermode="closest", legend_y=-0.03)
+    groups: list[tuple[str, str, pd.Series]]
+    if colour == "split":
+        groups = [(part.capitalize(), PART_COLOURS[part], table["split"] == part) for part in PARTS]
+    elif colour == "right":
+        wrong = table["dx"] != table["predicted"]
+        groups = [("right", TRAIN_INK, ~wrong), ("wrong", "#C8402F", wrong)]
+    else:
+        groups = [(name_of(code), BY_CODE[code].colour, table[colour] == code) for code in CODES]
+    for name, ink, rows in sorted(groups, key=lambda group: -group[2].sum()):  # the rare ones lie on top
+        some = table[rows]
+        truths = some["dx"].map(name_of)
+        figure.add_scattergl(
+            x=some["x"], y=some["y"], mode="markers", name=name, customdata=some[["image_id"]].to_numpy(),
+            marker={"color": ink, "size": 5 if len(table) > 2000 else 8, "opacity": 0.75}, text=truths,
+            hovertemplate="%{customdata[0]}<br>%{text}<extra></extra>",
+        )  # fmt: skip
+    hidden = {"visible": False, "fixedrange": False, "range": [-1.04, 1.04]}
+    figure.update_xaxes(**hidden)
+    figure.update_yaxes(scaleanchor="x", **hidden)
+    figure.update_layout(legend_itemsizing="constant")
+    return figure
+
+
 # ---- training ----------------------------------------------------------------------------------
 
 

@@ -44,11 +44,13 @@ THUMBNAIL_SIDE = 360
 WARM_UP_DELAY = 4.0  # seconds: the first page is drawn before TensorFlow takes the processor
 
 _FILES = {
+    "about": contract.ABOUT,
     "config": contract.CONFIG,
     "manifest": contract.MANIFEST,
     "metrics": contract.METRICS,
     "model_card": contract.MODEL_CARD,
     "history": contract.HISTORY,
+    "image_map": contract.IMAGE_MAP,
     "images": contract.IMAGES,
     "near_duplicates": contract.NEAR_DUPLICATES,
     "suspicious_labels": contract.SUSPICIOUS_LABELS,
@@ -70,6 +72,7 @@ class RunCard:
     created: datetime
     balanced_accuracy: float | None
     served: bool
+    note: str = ""
 
     @property
     def finished(self) -> bool:
@@ -103,16 +106,17 @@ def _served_id() -> str | None:
 
 def _card(run: Run, served: str | None) -> RunCard:
     created = datetime.fromtimestamp((run.folder / contract.CONFIG).stat().st_mtime)
-    name, state, figure = run.id, "unreadable", None
+    name, state, figure, about = run.id, "unreadable", None, {}
     try:
         settings = config(run)
-        name = f"{settings.backbone} · {settings.train_from}"
+        about = _read(run, "about")
+        name = about.get("name") or f"{settings.backbone} · {settings.train_from}"
         state = run.status().state
         manifest(run)
         figure = metrics(run).get("test", {}).get("balanced_accuracy", {}).get("value")
     except DermLensError:
         state = "unreadable"
-    return RunCard(run, state, name, created, figure, run.id == served)
+    return RunCard(run, state, name, created, figure, run.id == served, about.get("note", ""))
 
 
 def config(run: Run) -> TrainConfig:
@@ -133,6 +137,16 @@ def metrics(run: Run) -> dict[str, Any]:
 def model_card(run: Run) -> str:
     """See `Run.model_card`."""
     return _read(run, "model_card")
+
+
+def about(run: Run) -> dict[str, str]:
+    """See `Run.about`."""
+    return _read(run, "about")
+
+
+def image_map(run: Run) -> pd.DataFrame:
+    """See `Run.image_map`."""
+    return _read(run, "image_map")
 
 
 def images(run: Run) -> pd.DataFrame:

@@ -163,10 +163,17 @@ def metric_row(tiles: Sequence[Tile]) -> None:
                 st.caption("  \n".join(tile.lines))
 
 
-def chart(figure: go.Figure, key: str, alt: str, clickable: bool = False) -> Any:
-    """A chart without Plotly's tool bar; of a clickable one, what was selected."""
+def chart(figure: go.Figure, key: str, alt: str, clickable: bool = False, lasso: bool = False) -> Any:
+    """A chart without Plotly's tool bar; of a clickable one, what was selected.
+
+    With `lasso` the bar is there, the wheel zooms, and points can be circled.
+    """
     figure = themed(figure, st.context.theme.type)
     options: dict[str, Any] = {"config": {"displayModeBar": False}, "key": key, "alt": alt}
+    if lasso:
+        bar = ["zoomIn2d", "zoomOut2d", "autoScale2d"]
+        options["config"] = {"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": bar}
+        return st.plotly_chart(figure, on_select="rerun", selection_mode=("points", "box", "lasso"), **options)
     if clickable:
         return st.plotly_chart(figure, on_select="rerun", selection_mode="points", **options)
     st.plotly_chart(figure, **options)

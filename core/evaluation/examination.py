@@ -27,6 +27,7 @@ from core.data.quality import assess_quality
 from core.diagnoses import CODES
 from core.errors import DatasetError, RunError
 from core.evaluation.heatmaps import measure_heatmaps
+from core.evaluation.image_map import image_map
 from core.evaluation.model_card import model_card
 from core.evaluation.results import write_results
 from core.evaluation.subgroups import subgroup_figures
@@ -41,6 +42,7 @@ from core.runs.progress import Progress
 from core.runs.run import (
     FEATURES,
     HEATMAPS,
+    IMAGE_MAP,
     IMAGES,
     MODEL,
     MODEL_CARD,
@@ -177,6 +179,17 @@ def _suspicious_labels(work: _Work) -> None:
     work.run.write_csv(SUSPICIOUS_LABELS, found)
 
 
+def _image_map(work: _Work) -> None:
+    features = np.load(work.run.folder / FEATURES)
+    images = work.dataset.images[["image_id"]].reset_index(drop=True)
+    key = [hashlib.sha256(features.tobytes()).hexdigest(), work.dataset.fingerprint(), str(work.config.seed)]
+
+    def make() -> pd.DataFrame:
+        return images.join(pd.DataFrame(image_map(features, work.config.seed), columns=["x", "y"]).round(4))
+
+    work.run.write_csv(IMAGE_MAP, _remembered("image-map", key, make))
+
+
 def _heatmaps(work: _Work) -> None:
     if not work.config.measured_heatmaps:
         return
@@ -197,6 +210,7 @@ _PARTS = (
     (SUBGROUPS, "Comparing subgroups.", _subgroups),
     (NEAR_DUPLICATES, "Looking for near-duplicates.", _near_duplicates),
     (SUSPICIOUS_LABELS, "Looking for suspicious labels.", _suspicious_labels),
+    (IMAGE_MAP, "Drawing the map of the images.", _image_map),
     (HEATMAPS, "Measuring heatmaps.", _heatmaps),
 )
 

@@ -10,6 +10,7 @@ from core.runs.files import read_json, write_json
 from core.runs.run import CONFIG, Run
 
 CURRENT = "current.json"  # beside the runs: which one is served
+KEPT = 200  # promotions on record
 
 
 def list_runs(root: Path | None = None) -> list[Run]:
@@ -50,8 +51,26 @@ def served_run(root: Path | None = None) -> Run | None:
     return Run(root / name) if (root / name / CONFIG).is_file() else None
 
 
-def promote(run: Run) -> None:
-    """Serve this run from now on: both interfaces follow without a restart.
+def promotions(root: Path | None = None) -> list[dict[str, str]]:
+    """Every promotion, the newest first: run, promoted (ISO 8601), and reason where one was given.
+
+    Raises:
+        RunError: `current.json` cannot be read.
+    """
+    current = read_json((root or runs_root()) / CURRENT, "Promote a run again.")
+    if not isinstance(current.get("run"), str):
+        return []
+    earlier = current.get("earlier")
+    now = {name: str(current[name]) for name in ("run", "promoted", "reason") if current.get(name)}
+    return [now, *(entry for entry in (earlier if isinstance(earlier, list) else []) if isinstance(entry, dict))]
+
+
+def promote(run: Run, reason: str = "") -> None:
+    """Serve this run from now on: both interfaces follow without a restart. Earlier promotions stay on record.
+
+    Args:
+        run: a finished run.
+        reason: why, in words; see `core.runs.promotion`, which asks for one where the run is worse.
 
     Raises:
         RunError: the run is not finished.
@@ -62,5 +81,11 @@ def promote(run: Run) -> None:
             "Wait for it, or go on with it through --resume."
         )
     moment = datetime.now(UTC).isoformat(timespec="seconds")
+    root = run.folder.parent
+    try:
+        earlier = promotions(root)
+    except RunError:  # damaged: to promote a run is how that is mended
+        earlier = []
     # by name, not by path: the folder of all runs can be moved
-    write_json(run.folder.parent / CURRENT, {"run": run.id, "promoted": moment})
+    entry = {"run": run.id, "promoted": moment} | ({"reason": reason} if reason else {})
+    write_json(root / CURRENT, entry | {"earlier": earlier[:KEPT]})

@@ -35,8 +35,12 @@ def active_run(root: Path | None = None) -> Run | None:
     return None
 
 
-def start(config: TrainConfig) -> Run:
+def start(config: TrainConfig, folder: Path | None = None) -> Run:
     """Create a run and train it in a process of its own.
+
+    Args:
+        config: what is asked for.
+        folder: see `Run.create`.
 
     Raises:
         DatasetError: the folder that is named is no data set.
@@ -45,7 +49,7 @@ def start(config: TrainConfig) -> Run:
     """
     check_named_folder(config)
     with _one_start_at_a_time():
-        run = Run.create(config)
+        run = Run.create(config, folder)
         _spawn(run)
     return run
 

@@ -37,8 +37,10 @@ IMAGES = "images.csv"
 SUBGROUPS = "subgroups.json"
 NEAR_DUPLICATES = "near_duplicates.csv"
 SUSPICIOUS_LABELS = "suspicious_labels.csv"
+IMAGE_MAP = "image_map.csv"
 HEATMAPS = "heatmaps.json"
 MODEL_CARD = "MODEL_CARD.md"
+ABOUT = "about.json"  # only where somebody named the run or wrote a note
 LOG = "log.txt"
 CHECKPOINT = "checkpoint.npz"  # only while a training is unfinished
 STOP_REQUEST = "stop"  # only from the request until the trainer has seen it
@@ -206,9 +208,18 @@ class Run:
         """One row an image, the most suspicious first: image_id, dx, suggested, suspicion (0 to 1)."""
         return read_csv(self.folder / SUSPICIOUS_LABELS, ("image_id", "dx", "suggested", "suspicion"), TEXT)
 
+    def image_map(self) -> pd.DataFrame:
+        """Where each image lies among those like it: image_id, x, y (-1 to 1)."""
+        return read_csv(self.folder / IMAGE_MAP, ("image_id", "x", "y"), TEXT)
+
     def heatmaps(self) -> dict[str, Any]:
         """How faithful each kind of heatmap is; empty while that is not measured."""
         return self._read_json(HEATMAPS)
+
+    def about(self) -> dict[str, str]:
+        """The name and the note that people gave the run; each may be missing."""
+        found = self._read_json(ABOUT)
+        return {name: value for name in ("name", "note") if isinstance(value := found.get(name), str) and value}
 
     def model_card(self) -> str:
         """The model card in Markdown; empty while there is none."""

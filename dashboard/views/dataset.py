@@ -8,10 +8,12 @@ from core.data.ham10000 import Dataset
 from core.diagnoses import BY_CODE, CODES
 from core.errors import DatasetError
 from core.runs.run import Run
-from dashboard import charts, findings, loaders, selection, widgets
+from dashboard import charts, findings, loaders, picked, selection, widgets
 from dashboard.widgets import PARTS, percent
 
-DIAGNOSES, PATIENTS, LESIONS, SAMPLES, LEAKAGE = "Diagnoses", "Patients", "Lesions", "Images", "Leakage and gaps"
+DIAGNOSES, PATIENTS, LESIONS, SAMPLES = "Diagnoses", "Patients", "Lesions", "Images"
+MAP, LEAKAGE = "Map", "Leakage and gaps"
+INKS = {"dx": "Diagnosis", "predicted": "Answer", "right": "Right or wrong", "split": "Part of the split"}
 SECTION = "dataset_section"
 PATIENT_VIEWS = {"age": "Age", "sex": "Sex", "localization": "Body site", "dx_type": "How it was confirmed"}
 
@@ -25,7 +27,7 @@ def body(run: Run) -> None:
         return
     facts(splits if dataset is None else dataset.images, splits)
     section = st.segmented_control(
-        "Section", [DIAGNOSES, PATIENTS, LESIONS, SAMPLES, LEAKAGE], default=DIAGNOSES, required=True, key=SECTION,
+        "Section", [DIAGNOSES, PATIENTS, LESIONS, SAMPLES, MAP, LEAKAGE], default=DIAGNOSES, required=True, key=SECTION,
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
     images = splits if dataset is None else dataset.images
@@ -33,6 +35,8 @@ def body(run: Run) -> None:
         diagnoses(run, images, splits)
     elif section == LESIONS:
         lesions(images)
+    elif section == MAP:
+        image_map(run, splits)
     elif section == LEAKAGE:
         leakage(run, dataset)
     elif dataset is None:
@@ -139,6 +143,29 @@ def samples(dataset: Dataset) -> None:
         drawn = rows.iloc[rng.permutation(len(rows))[: 24 if chosen else 6]]
         st.markdown(f"**{BY_CODE[code].name}**  \n:small[{BY_CODE[code].sentence}]")
         widgets.image_grid(list(zip(drawn["image_id"], drawn["path"], strict=True)))
+
+
+def image_map(run: Run, splits: pd.DataFrame) -> None:
+    """Every image beside those that the network sees as alike; what is circled opens in the gallery."""
+    places, predictions = loaders.image_map(run), loaders.predictions(run)
+    if places.empty or predictions.empty:
+        st.info("This run has no map yet. This makes it:", icon=":material/hourglass_empty:")
+        st.code(f"python -m core.evaluation --run {run.id}", language="bash")
+        return
+    ink = st.segmented_control(
+        "Colours show", list(INKS), format_func=INKS.__getitem__, default="dx", required=True, key="dataset_ink",
+        persist_state="session",
+    ) or "dx"  # fmt: skip
+    table = places.merge(predictions[["image_id", "split", "dx", "predicted"]], on="image_id")
+    alt = f"Map of {len(table):,} images, coloured by {INKS[ink].lower()}"
+    event = widgets.chart(charts.image_map(table, ink), f"dataset_map_{ink}", alt, lasso=True)
+    st.caption(
+        "Images that the network sees as alike lie close together (t-SNE of its features); how far apart groups lie "
+        "means nothing. Circle some to see them in the gallery; the wheel zooms, a click on the legend hides."
+    )
+    names = [data[0] for data in selection.all_customdata_of(event)]
+    if names:
+        widgets.show_pick(picked.keep("Circled on the map of the images", names), part="All", answers="All")
 
 
 def leakage(run: Run, dataset: Dataset | None) -> None:

@@ -10,9 +10,8 @@ from core.config import TrainConfig
 from core.data.decisions import Decisions
 from core.errors import ConfigError, DermLensError, RunBusyError
 from core.runs import jobs
-from core.runs.all_runs import promote
 from core.runs.run import ACTIVE, Run, Status
-from dashboard import charts, loaders, widgets
+from dashboard import charts, loaders, serving_section, widgets
 
 PHASES = {
     "waiting": "Starting",
@@ -105,13 +104,7 @@ def ended(run: Run) -> None:
             if log.open:
                 details(run)
     elif status.state == "finished":
-        card = next((card for card in loaders.run_cards() if card.run.id == run.id), None)
-        if card and card.served:
-            st.markdown("This run **is served**: the clinician's page answers with it.")
-        else:
-            st.markdown("This run is finished. Serve it, and the clinician's page answers with it from then on.")
-            if st.button("Serve this run", icon=":material/podium:", key="retrain_promote"):
-                attempt(lambda: promote(run))
+        serving_section.serving(run, attempt)
         st.page_link("views/overview.py", label="See its figures", icon=":material/dashboard:")
         examination(run)
 

@@ -1,6 +1,7 @@
 """How the runs learned: curves of one or several, and a table to compare them."""
 
 import html
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -8,7 +9,9 @@ import streamlit as st
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import charts, loaders, widgets
+from dashboard.comparison_section import comparison
 from dashboard.loaders import RunCard
+from dashboard.run_details import about
 from dashboard.widgets import duration
 
 MEASURES = (
@@ -32,6 +35,8 @@ def body(run: Run) -> None:
         widgets.not_yet(cards[name].run, "curves")
     if drawn:
         plots(drawn)
+    if len(asked) == 2:
+        comparison(cards[asked[0]], cards[asked[1]])
     st.subheader("All runs")
     table(list(cards.values()))
 
@@ -70,13 +75,19 @@ def legend(histories: dict[str, pd.DataFrame]) -> None:
 
 
 def table(cards: list[RunCard]) -> None:
-    """Every run with what tells it from the others."""
+    """Every run with what tells it from the others; a chosen row can be named, noted, and deleted."""
     rows = [row(card) for card in cards]
     percent = st.column_config.NumberColumn(format="%.1f %%")
     formats = {"Balanced accuracy": percent, "Melanoma sensitivity": percent, "Macro AUC": percent}
     formats["Created"] = st.column_config.DatetimeColumn(format="D MMM, HH:mm")
     formats["Images"] = st.column_config.NumberColumn(format="localized")
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=formats, placeholder="–")
+    st.caption("Choose a row to name the run, to write a note, or to delete it.")
+    event: Any = st.dataframe(
+        pd.DataFrame(rows), hide_index=True, column_config=formats, placeholder="–", on_select="rerun",
+        selection_mode="single-row", key=f"runs_{hash(tuple(card.run.id for card in cards))}",
+    )  # fmt: skip
+    for place in event.selection.rows:
+        about(cards[place])
 
 
 def row(card: RunCard) -> dict[str, object]:
@@ -99,6 +110,7 @@ def row(card: RunCard) -> dict[str, object]:
         "Took": duration(manifest.get("seconds")),
         "Images": data.get("images"),
         "Data": "drawn" if data.get("synthetic") else "photographs" if data else None,
+        "Note": card.note or None,
         "Id": card.run.id,
     }
 

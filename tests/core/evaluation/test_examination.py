@@ -13,6 +13,7 @@ from core.evaluation.examination import examine
 from core.runs.run import (
     FEATURES,
     HEATMAPS,
+    IMAGE_MAP,
     IMAGES,
     MODEL_CARD,
     NEAR_DUPLICATES,
@@ -21,7 +22,7 @@ from core.runs.run import (
     SUSPICIOUS_LABELS,
 )
 
-PARTS = (IMAGES, SUBGROUPS, NEAR_DUPLICATES, SUSPICIOUS_LABELS, HEATMAPS)
+PARTS = (IMAGES, SUBGROUPS, NEAR_DUPLICATES, SUSPICIOUS_LABELS, IMAGE_MAP, HEATMAPS)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,7 @@ def test_every_image_is_judged_and_every_label_ranked(examined):
     assert sorted(suspicious["image_id"]) == sorted(images)
     assert suspicious["suspicion"].is_monotonic_decreasing
     assert suspicious["suggested"].isin(CODES).all()
+    assert examined.image_map()["image_id"].tolist() == images
     assert np.load(examined.folder / FEATURES).shape == (len(images), 1280)
 
 
@@ -64,7 +66,7 @@ def test_it_stays_finished_and_says_that_it_was_examined(examined):
 def test_only_what_is_missing_is_made(examined, monkeypatch):
     before = {name: (examined.folder / name).stat().st_mtime_ns for name in PARTS}
     (examined.folder / SUBGROUPS).unlink()
-    for name in ("near_duplicates", "label_table", "measure_heatmaps"):
+    for name in ("near_duplicates", "label_table", "image_map", "measure_heatmaps"):
         monkeypatch.setattr(examination, name, lambda *_: pytest.fail("made again"))
     examine(examined)
     after = {name: (examined.folder / name).stat().st_mtime_ns for name in PARTS}
