@@ -1,4 +1,4 @@
-"""What the pages read: every `st.cache_data` and `st.cache_resource` of the project.
+"""What the pages read, cached; what the gallery alone reads is in `dashboard.gallery_table`.
 
 Each cached function is keyed on paths and the time of their last change, and holds a bounded number of
 entries. What a cached resource gives is shared by all sessions: look at it, never change it.

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import DermLensError
+from core.evaluation import promotion
 from core.evaluation.comparison import MEASURES, Comparison
-from core.runs import promotion
 from core.runs.all_runs import find_run, promotions
 from core.runs.run import Run
 

@@ -70,7 +70,7 @@ def promote(run: Run, reason: str = "") -> None:
 
     Args:
         run: a finished run.
-        reason: why, in words; see `core.runs.promotion`, which asks for one where the run is worse.
+        reason: why, in words; see `core.evaluation.promotion`, which asks for one where the run is worse.
 
     Raises:
         RunError: the run is not finished.

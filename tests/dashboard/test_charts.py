@@ -23,21 +23,6 @@ def images() -> pd.DataFrame:
 
 
 @pytest.fixture
-def predictions() -> pd.DataFrame:
-    """Six answers: in the test part two melanomas were taken for nevi, one was recognised."""
-    rows = [
-        ("a", "test", "mel", "nv", {"mel": 0.2, "nv": 0.8}),
-        ("b", "test", "mel", "nv", {"mel": 0.4, "nv": 0.6}),
-        ("c", "test", "mel", "mel", {"mel": 0.9, "nv": 0.1}),
-        ("d", "test", "nv", "nv", {"mel": 0.3, "nv": 0.7}),
-        ("e", "validation", "mel", "nv", {"mel": 0.1, "nv": 0.9}),
-        ("f", "train", "nv", "mel", {"mel": 0.7, "nv": 0.3}),
-    ]
-    table = pd.DataFrame([row[:4] for row in rows], columns=["image_id", "split", "dx", "predicted"])
-    return table.assign(**{f"p_{code}": [row[4].get(code, 0.0) for row in rows] for code in CODES})
-
-
-@pytest.fixture
 def history() -> pd.DataFrame:
     """Three epochs; the second is best."""
     figures = {"loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 2.5, 2.6], "learning_rate": [0.1, 0.1, 0.02]}
@@ -182,30 +167,11 @@ def test_customdata_of_a_selection(event: dict | None, expected: tuple | None) -
     assert selection.customdata_of(event) == expected
 
 
-def test_select_answers_of_a_cell(predictions: pd.DataFrame) -> None:
-    rows = selection.select_answers(predictions, "test", "mel", "nv", selection.ALL, selection.SURE)
-    assert rows["image_id"].tolist() == ["a", "b"]
-    assert rows["confidence"].tolist() == [0.8, 0.6]
-    assert rows["confidence_in_truth"].tolist() == [0.2, 0.4]
-
-
-def test_select_answers_wrong_and_right(predictions: pd.DataFrame) -> None:
-    wrong = selection.select_answers(predictions, "test", None, None, selection.WRONG, selection.UNSURE)
-    right = selection.select_answers(predictions, "test", None, None, selection.RIGHT, selection.SURE)
-    assert wrong["image_id"].tolist() == ["b", "a"]
-    assert right["image_id"].tolist() == ["c", "d"]
-
-
-def test_select_answers_of_nothing_is_empty(predictions: pd.DataFrame) -> None:
-    assert selection.select_answers(predictions, "test", "vasc", None, selection.ALL, selection.SURE).empty
-    assert selection.select_answers(predictions, "calibration", None, None, selection.ALL, selection.SURE).empty
-
-
 def test_every_cell_of_a_runs_matrix_has_as_many_answers(tiny_run) -> None:
-    predictions = tiny_run.predictions()
+    predictions = selection.answer_table(tiny_run.predictions(), pd.DataFrame({"image_id": []}, dtype=str))
     for part in ("validation", "calibration", "test"):
         counts = tiny_run.metrics()[part]["confusion"]["counts"]
         for row, truth in enumerate(CODES):
             for column, said in enumerate(CODES):
-                rows = selection.select_answers(predictions, part, truth, said, selection.ALL, selection.SURE)
+                rows = selection.select(predictions, selection.Selection(part, truth=truth, said=said))
                 assert len(rows) == counts[row][column]

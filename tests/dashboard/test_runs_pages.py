@@ -5,8 +5,8 @@ import shutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.evaluation import promotion
 from core.places import PROJECT
-from core.runs import promotion
 from core.runs.all_runs import list_runs, promotions
 from core.runs.all_runs import served_run as served_now
 from core.runs.run import CONFIG, PREDICTIONS, Run

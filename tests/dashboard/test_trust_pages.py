@@ -17,7 +17,8 @@ from core.places import PROJECT
 from core.runs import run as contract
 from core.runs.run import Run
 from core.runs.status import Status
-from dashboard import loaders
+from dashboard import loaders, picked, trust_sections, widgets
+from dashboard.answers import Answers
 
 APP = str(PROJECT / "dashboard" / "app.py")
 SECTIONS = ("Probabilities", "Prediction sets", "Operating points", "Subgroups", "Refusal")
@@ -168,7 +169,22 @@ def test_another_threshold_shows_the_images_that_change_sides(trusted: Run) -> N
     picker = next(group for group in app.get("button_group") if group.label == "Images that change sides")
     assert picker.options[0] == f"{len(missed)} melanomas newly missed"
     shown = {button.key.removeprefix("sides_missed_") for button in app.button if "sides_" in (button.key or "")}
-    assert shown and shown <= set(missed["image_id"])
+    assert shown - {"gallery"} and shown - {"gallery"} <= set(missed["image_id"])
+    app.button(key="sides_missed_gallery").click().run()
+    token = app.query_params["picked"]
+    pick = picked.find(token if isinstance(token, str) else token[0])
+    assert pick is not None and sorted(pick.image_ids) == sorted(missed["image_id"])
+
+
+def test_every_dot_of_the_reliability_diagrams_has_its_images(trusted: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    monkeypatch.setattr(widgets, "show_pick", opened.append)
+    answers = Answers.of_part(trusted, "test")
+    for statement in trust_sections.STATEMENTS:
+        name = "_".join(filter(None, ("reliability", statement)))
+        for row in trusted.metrics()["test"]["calibration"]["after"][name]:
+            trust_sections.open_bin(answers, statement, (row["n"], row["low"], row["high"]))
+            assert len(opened.pop().image_ids) == row["n"]
 
 
 def test_a_higher_sensitivity_is_bought_with_specificity(trusted: Run) -> None:

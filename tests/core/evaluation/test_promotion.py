@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from core.errors import RunError
-from core.runs import promotion
+from core.evaluation import promotion
 from core.runs.all_runs import CURRENT, promotions, served_run
 from core.runs.run import PREDICTIONS, Run
 
