@@ -9,17 +9,20 @@ from typing import Any, get_type_hints
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.config import BACKBONE_CUTS, TrainConfig, plain_type
 from core.data.ham10000 import Dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
+from core.evaluation.subgroups import NAMES
 from core.runs.run import Run
 from dashboard import loaders
 from dashboard.charts import name_of, themed
 from dashboard.picked import Picked
 
 RUN_KEY = "run"  # the run that all pages show
+IN_THE_ADDRESS = ("view", "answers", "part", "truth", "said", "order", "page", *NAMES)  # widgets of the gallery
 PICK_KEY = "pick_next"  # the id of a run that the sidebar's picker shall show next
 STATES: dict[str, tuple[Any, str]] = {
     "queued": ("gray", ":material/schedule:"),
@@ -247,18 +250,31 @@ def open_gallery(part: str = "", truth: str | None = None, said: str | None = No
         filters |= {"part": PARTS.get(part, "All")}
     if truth and said:
         filters |= {"answers": "All"}
-    st.switch_page("views/gallery.py", query_params=filters | more)
+    leave_for("views/gallery.py", {"view": "Images"} | filters | more)
 
 
 def show_pick(pick: Picked, **more: str) -> None:
     """Go to the gallery of picked images. Leaves the present page."""
-    st.switch_page("views/gallery.py", query_params={"picked": pick.token} | more)
+    leave_for("views/gallery.py", {"view": "Images", "picked": pick.token} | more)
+
+
+def leave_for(page: str, address: dict[str, str]) -> None:
+    """Leave the present page, with another address."""
+    context = get_script_run_ctx()
+    if context is not None:  # Streamlit 1.67 does not leave a page while widgets are bound to its address
+        with context.session_state.query_params() as bound:
+            for name in IN_THE_ADDRESS:
+                binding = bound.get_binding_for_param(name)
+                if binding is not None:
+                    bound.unbind_widget(binding.widget_id)
+                    st.session_state.pop(name, None)  # or the gallery, left for itself, would keep it
+    st.switch_page(page, query_params=address)
 
 
 def open_explanation(image_id: str) -> None:
     """Go to an image of the data set, with its heatmaps. Leaves the present page."""
     st.session_state.update(explain_image=image_id, explain_origin="From the data set", explain_code="")
-    st.switch_page("views/explain.py")
+    leave_for("views/explain.py", {})
 
 
 # ---- the form of a training --------------------------------------------------------------------

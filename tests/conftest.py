@@ -124,17 +124,25 @@ def tiny_run(tiny_config, shared_folder: Path):
 @pytest.fixture
 def served_run(tiny_run, runs_folder: Path):
     """A copy of the tiny run, promoted in a folder of runs of its own."""
+    return serve_copy(tiny_run, runs_folder)
+
+
+def serve_copy(tiny_run, runs: Path):
+    """A copy that refuses nothing: what a run of 70 drawn images takes for strange is no matter for tests."""
     from core.runs.all_runs import promote
     from core.runs.run import CALIBRATION, Run
 
-    folder = runs_folder / tiny_run.id
-    shutil.copytree(tiny_run.folder, folder)
-    run = Run(folder)
-    # what a run of 70 drawn images takes for strange is nothing that tests should depend on
+    run = Run(shutil.copytree(tiny_run.folder, runs / tiny_run.id))
     calibration = run.calibration()
     run.write_json(CALIBRATION, calibration | {"refusal": calibration["refusal"] | {"threshold": 1e9}})
     promote(run)
     return run
+
+
+@pytest.fixture(scope="module")
+def module_run(tiny_run, tmp_path_factory: pytest.TempPathFactory):
+    """As `served_run`, for all tests of a module: read it, do not change it."""
+    return serve_copy(tiny_run, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="session")

@@ -141,11 +141,11 @@ def take_away(run: Run, rows: pd.DataFrame, pick: Picked | None, asked: Selectio
             whole = pick and len(rows) == len(pick.image_ids)
             saved = pick if pick and whole else picked.keep(in_words(asked, pick), rows["image_id"])
             picked.save(saved, name)
-            widgets.show_pick(saved)
+            show(saved)
         for saved in picked.named():
             with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
                 if st.button(saved.label, key=f"open_pick_{saved.token}", type="tertiary", help=saved.title):
-                    widgets.show_pick(saved)
+                    show(saved)
                 if st.button("", icon=":material/delete:", key=f"drop_pick_{saved.token}", type="tertiary",
                              help=f"Forget the name {saved.name}"):  # fmt: skip
                     picked.save(saved, "")
@@ -186,6 +186,12 @@ def the_pick() -> Picked | None:
     return found
 
 
+def show(pick: Picked) -> None:
+    """Show picked images on this page, with the filters as they are."""
+    st.query_params["picked"] = pick.token
+    st.rerun()
+
+
 def about(pick: Picked, asked: Selection, shown: int) -> None:
     """What was picked, and the way out of it."""
     total = len(pick.image_ids)
@@ -194,7 +200,8 @@ def about(pick: Picked, asked: Selection, shown: int) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f":material/ads_click: {title}: {total:,} image{'' if total == 1 else 's'}.{left}")
         if st.button("Show all images again", icon=":material/close:", key="drop_pick"):
-            widgets.open_gallery()
+            del st.query_params["picked"]
+            st.rerun()
 
 
 # ---- cards -------------------------------------------------------------------------------------
@@ -293,12 +300,18 @@ def pairs(table: pd.DataFrame) -> None:
         }
     )
     share = st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
-    event: Any = st.dataframe(
-        shown, hide_index=True, on_select="rerun", selection_mode="single-row", key="confused_pairs",
+
+    def chosen() -> None:
+        for place in st.session_state["confused_pairs"].selection.rows:
+            names = {
+                name: charts.name_of(found[column][place]) for name, column in (("truth", "dx"), ("said", "predicted"))
+            }
+            st.session_state.update(view=IMAGES, part="test", answers=ALL, **names)
+
+    st.dataframe(
+        shown, hide_index=True, on_select=chosen, selection_mode="single-row", key="confused_pairs",
         column_config={"Share of the true diagnosis": share},
     )  # fmt: skip
-    for place in event.selection.rows:
-        widgets.open_gallery(part="test", truth=found["dx"][place], said=found["predicted"][place])
 
 
 def every_run(run: Run, table: pd.DataFrame) -> None:
@@ -322,8 +335,12 @@ def every_run(run: Run, table: pd.DataFrame) -> None:
     widgets.chart(
         charts.class_bars(wrong["dx"], log=False), "every_run_codes", "Images that every run gets wrong, by diagnosis"
     )
-    if st.button("See them", icon=":material/photo_library:", key="every_run_open", type="primary"):
-        widgets.show_pick(picked.keep(f"Wrong in all of {len(runs)} runs", wrong["image_id"]), order=AGREED)
+
+    def see() -> None:
+        st.query_params["picked"] = picked.keep(f"Wrong in all of {len(runs)} runs", wrong["image_id"]).token
+        st.session_state.update(view=IMAGES, part=ALL_PARTS, answers=ALL, order=AGREED)
+
+    st.button("See them", icon=":material/photo_library:", key="every_run_open", type="primary", on_click=see)
 
 
 widgets.page(

@@ -48,9 +48,9 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def loaded(tiny_run: Run) -> Predictor:
+def loaded(module_run: Run) -> Predictor:
     """The tiny run's model, loaded once: every copy of the run has the same."""
-    return Predictor(tiny_run)
+    return Predictor(module_run)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from playwright.sync_api import expect
 
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.places import PROJECT
-from core.runs.all_runs import promote
 from core.runs.run import Run
 
 PAGES = {
@@ -33,16 +32,16 @@ CARDS = "[class*=st-key-card_]"
 
 
 @pytest.fixture(scope="module")
-def address(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(module_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a dashboard answers that serves the tiny run."""
-    promote(tiny_run)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "streamlit", "run", "dashboard/app.py", "--server.port", str(port)]
     log = tmp_path_factory.mktemp("server") / "log.txt"
+    environment = dict(os.environ) | {"DERMLENS_RUNS": str(module_run.folder.parent)}
     with log.open("wb") as output:
-        server = subprocess.Popen(command, cwd=PROJECT, env=dict(os.environ), stdout=output, stderr=output)
+        server = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=output, stderr=output)
     try:
         yield _when_it_answers(f"http://127.0.0.1:{port}", server, log)
     finally:
