@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -20,13 +21,13 @@ def details(run: Run, row: Any) -> None:
     with left:
         widgets.picture(paths.get(row.image_id))
         known = {"Image": row.image_id, "Lesion": row.lesion_id, "Part of the split": PARTS.get(row.split, row.split)}
-        for name in ("age", "sex", "localization", "dx_type"):
+        for name in gallery_table.DETAILS:
             value = getattr(row, name, None)
             if value is not None and not pd.isna(value) and value != "":
                 known[NAMES[name].capitalize()] = f"{value:.0f}" if name == "age" else value
         st.markdown("  \n".join(f"{name}: **{value}**" for name, value in known.items()))
     with right:
-        probabilities = pd.Series([getattr(row, f"p_{code}") for code in CODES]).to_numpy(float)
+        probabilities = np.array([getattr(row, f"p_{code}") for code in CODES])
         widgets.chart(charts.probability_bars(probabilities, row.dx), "details_bars", "Confidence in each diagnosis")
     same_lesion(run, row, paths)
     alike(run, row, paths)

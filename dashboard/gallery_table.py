@@ -95,8 +95,7 @@ def as_zip(run: Run, rows: pd.DataFrame) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("answers.csv", findings.as_csv(rows))
-        synthetic = loaders.manifest(run).get("data", {}).get("synthetic", False)
-        notice = f"{SYNTHETIC_NOTICE}\n{RESEARCH_NOTICE}" if synthetic else RESEARCH_NOTICE
+        notice = f"{SYNTHETIC_NOTICE}\n{RESEARCH_NOTICE}" if run.synthetic else RESEARCH_NOTICE
         archive.writestr(
             "README.txt",
             f"{notice}\n\nAnswers of the run {run.id}. answers.csv holds all {len(rows):,} of them; of the first "

@@ -26,6 +26,7 @@ from core.data.images import at_most, model_input, read_image
 from core.data.masks import find_masks, whole_mask
 from core.diagnoses import CODES
 from core.errors import DermLensError
+from core.evaluation.promotion import Judgement, judge
 from core.explain.faithfulness import Curves, centred_gaussian, random_map
 from core.runs import run as contract
 from core.runs.all_runs import list_runs, served_run
@@ -142,6 +143,23 @@ def model_card(run: Run) -> str:
 def about(run: Run) -> dict[str, str]:
     """See `Run.about`."""
     return _read(run, "about")
+
+
+def judgement(run: Run) -> Judgement:
+    """See `core.evaluation.promotion.judge`; computed once for a pair of runs, not at every click.
+
+    Raises:
+        RunError: the files of one of them cannot be read.
+    """
+    served = served_run()
+    runs = (run, served) if served else (run,)
+    files = (contract.PREDICTIONS, contract.SPLITS, contract.STATUS)
+    return _judgement(tuple((str(one.folder), *(last_change(one.folder / name) for name in files)) for one in runs))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _judgement(runs: tuple[tuple[str | int, ...], ...]) -> Judgement:
+    return judge(Run(str(runs[0][0])))
 
 
 def image_map(run: Run) -> pd.DataFrame:

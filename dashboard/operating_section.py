@@ -190,15 +190,14 @@ def changed_sides(
         (~positive & after & ~before, f"{well} newly flagged", "alarms"),
         (~positive & ~after & before, f"{well} no longer flagged", "spared"),
     )
-    shown = {f"{rows.sum():,} {words}": (rows, key) for rows, words, key in kinds if rows.any()}
+    shown = {f"{rows.sum():,} {words}": (rows, words, key) for rows, words, key in kinds if rows.any()}
     if not shown:
         return
     choice = st.segmented_control(
         "Images that change sides", list(shown), default=next(iter(shown)), required=True,
         label_visibility="collapsed", key=f"evaluation_sides_{hash(tuple(shown))}",
     )  # fmt: skip
-    rows, key = shown[choice or next(iter(shown))]
+    rows, words, key = shown[choice or next(iter(shown))]
     nearest = np.argsort(np.abs(scores[rows] - threshold), kind="stable")
-    words = next(words for _, words, name in kinds if name == key)
     title = f"{words[0].upper()}{words[1:]} at a threshold of {percent(threshold)} instead of {percent(stored)}"
     thumbnails(answers, answers.table[rows].iloc[nearest], title, f"sides_{key}")

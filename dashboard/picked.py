@@ -101,9 +101,10 @@ def _write(picked: Picked) -> None:
 
 
 def _make_room() -> None:
-    if len(list(selections_root().glob("*.json"))) <= UNNAMED:
+    paths = list(selections_root().glob("*.json"))
+    if len(paths) <= UNNAMED:  # nothing need be opened
         return
-    paths = sorted(selections_root().glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    paths.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     without = [path for path in paths if (picked := find(path.stem)) is None or not picked.name]
     for path in without[UNNAMED:]:
         with suppress(OSError):

@@ -12,6 +12,7 @@ from core.evaluation import promotion
 from core.evaluation.comparison import MEASURES, Comparison
 from core.runs.all_runs import find_run, promotions
 from core.runs.run import Run
+from dashboard import loaders
 
 Attempt = Callable[[Callable[[], object]], None]
 
@@ -23,7 +24,7 @@ def serving(run: Run, attempt: Attempt) -> None:
         run: a finished run.
         attempt: does something and redraws the page, or says why not.
     """
-    judged = promotion.judge(run)
+    judged = loaders.judgement(run)
     if judged.served is not None and judged.served.id == run.id:
         st.markdown("This run **is served**: the clinician's page answers with it.")
     else:

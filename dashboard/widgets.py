@@ -15,14 +15,12 @@ from core.config import BACKBONE_CUTS, TrainConfig, plain_type
 from core.data.ham10000 import Dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
-from core.evaluation.subgroups import NAMES
 from core.runs.run import Run
 from dashboard import loaders
 from dashboard.charts import name_of, themed
 from dashboard.picked import Picked
 
 RUN_KEY = "run"  # the run that all pages show
-IN_THE_ADDRESS = ("view", "answers", "part", "truth", "said", "order", "page", *NAMES)  # widgets of the gallery
 PICK_KEY = "pick_next"  # the id of a run that the sidebar's picker shall show next
 STATES: dict[str, tuple[Any, str]] = {
     "queued": ("gray", ":material/schedule:"),
@@ -250,12 +248,12 @@ def open_gallery(part: str = "", truth: str | None = None, said: str | None = No
         filters |= {"part": PARTS.get(part, "All")}
     if truth and said:
         filters |= {"answers": "All"}
-    leave_for("views/gallery.py", {"view": "Images"} | filters | more)
+    leave_for("views/gallery.py", filters | more)
 
 
 def show_pick(pick: Picked, **more: str) -> None:
     """Go to the gallery of picked images. Leaves the present page."""
-    leave_for("views/gallery.py", {"view": "Images", "picked": pick.token} | more)
+    leave_for("views/gallery.py", {"picked": pick.token} | more)
 
 
 def leave_for(page: str, address: dict[str, str]) -> None:
@@ -263,11 +261,10 @@ def leave_for(page: str, address: dict[str, str]) -> None:
     context = get_script_run_ctx()
     if context is not None:  # Streamlit 1.67 does not leave a page while widgets are bound to its address
         with context.session_state.query_params() as bound:
-            for name in IN_THE_ADDRESS:
+            for name in st.query_params:
                 binding = bound.get_binding_for_param(name)
                 if binding is not None:
                     bound.unbind_widget(binding.widget_id)
-                    st.session_state.pop(name, None)  # or the gallery, left for itself, would keep it
     st.switch_page(page, query_params=address)
 
 

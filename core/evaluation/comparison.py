@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, norm
+from scipy.stats import binomtest
 
 from core.diagnoses import CODES
-from core.evaluation.bootstrap import Figure, lesion_bootstrap, ratio
+from core.evaluation.bootstrap import Figure, Z, lesion_bootstrap, ratio
+from core.evaluation.metrics import MELANOMA
 
 MEASURES = {"balanced_accuracy": "Balanced accuracy", "melanoma_sensitivity": "Melanoma sensitivity"}
-MELANOMA = CODES.index("mel")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,25 +58,22 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, seed: int = 0) -> Compari
 def _differences(table: pd.DataFrame, rights: list[np.ndarray], seed: int) -> dict[str, Figure]:
     labels = table["dx"].map(CODES.index).to_numpy(int)
     present = np.unique(labels)
+    found = {name: {"value": np.nan, "low": np.nan, "high": np.nan} for name in MEASURES}
     if not len(present):
-        return {name: {"value": np.nan, "low": np.nan, "high": np.nan} for name in MEASURES}
+        return found
     of_class = np.eye(len(CODES))[labels][:, present]
     columns = np.concatenate([of_class, *(of_class * right[:, None] for right in rights)], axis=1)
     drawn = lesion_bootstrap(table["lesion_id"].to_numpy(), seed).totals(columns).reshape(3, len(present), -1)
     totals = columns.sum(axis=0).reshape(3, len(present))
     gains = (totals[2] - totals[1]) / totals[0]
     resampled = ratio(drawn[2] - drawn[1], drawn[0])
-    found = {"balanced_accuracy": _figure(gains.mean(), np.nanmean(resampled, axis=0))}
-    melanoma = np.flatnonzero(present == MELANOMA)
-    found["melanoma_sensitivity"] = (
-        _figure(gains[melanoma[0]], resampled[melanoma[0]])
-        if len(melanoma)
-        else {"value": np.nan, "low": np.nan, "high": np.nan}
-    )
+    found["balanced_accuracy"] = _figure(gains.mean(), np.nanmean(resampled, axis=0))
+    for place in np.flatnonzero(present == MELANOMA):
+        found["melanoma_sensitivity"] = _figure(gains[place], resampled[place])
     return found
 
 
 def _figure(value: float, resampled: np.ndarray) -> Figure:
     """A normal interval with the spread of the resamples."""
-    spread = float(norm.ppf(0.975) * np.nanstd(resampled))
+    spread = float(Z * np.nanstd(resampled))
     return {"value": float(value), "low": float(value) - spread, "high": float(value) + spread}

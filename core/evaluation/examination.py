@@ -172,22 +172,25 @@ def _near_duplicates(work: _Work) -> None:
 
 def _suspicious_labels(work: _Work) -> None:
     """Every label with how suspicious it is."""
-    features = np.load(work.run.folder / FEATURES)
-    images = work.dataset.images
-    key = [hashlib.sha256(features.tobytes()).hexdigest(), work.dataset.fingerprint(), str(work.config.seed)]
-    found = _remembered("suspicious-labels", key, lambda: label_table(images, features, work.config.seed))
+    images, seed = work.dataset.images, work.config.seed
+    found = _of_features(work, "suspicious-labels", lambda features: label_table(images, features, seed))
     work.run.write_csv(SUSPICIOUS_LABELS, found)
 
 
 def _image_map(work: _Work) -> None:
+    images, seed = work.dataset.images[["image_id"]].reset_index(drop=True), work.config.seed
+
+    def make(features: np.ndarray) -> pd.DataFrame:
+        return images.join(pd.DataFrame(image_map(features, seed), columns=["x", "y"]).round(4))
+
+    work.run.write_csv(IMAGE_MAP, _of_features(work, "image-map", make))
+
+
+def _of_features(work: _Work, what: str, make: Callable[[np.ndarray], pd.DataFrame]) -> pd.DataFrame:
+    """A table that is made from the run's features, or the one in the cache."""
     features = np.load(work.run.folder / FEATURES)
-    images = work.dataset.images[["image_id"]].reset_index(drop=True)
     key = [hashlib.sha256(features.tobytes()).hexdigest(), work.dataset.fingerprint(), str(work.config.seed)]
-
-    def make() -> pd.DataFrame:
-        return images.join(pd.DataFrame(image_map(features, work.config.seed), columns=["x", "y"]).round(4))
-
-    work.run.write_csv(IMAGE_MAP, _remembered("image-map", key, make))
+    return _remembered(what, key, lambda: make(features))
 
 
 def _heatmaps(work: _Work) -> None:
