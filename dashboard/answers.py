@@ -12,6 +12,7 @@ from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import charts, loaders, picked, widgets
+from dashboard.selection import EXTERNAL
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +21,7 @@ class Answers:
 
     Attributes:
         run: that answered.
-        part: of the split, or the name of an external evaluation.
+        part: of the split, or `EXTERNAL` with the name of an external evaluation.
         figures: of these images, one split of `metrics.json`.
         table: image_id, dx, predicted, p_<code>, ood_score and lesion_id of each image; empty where it is not kept.
         fitted: `calibration.json`.
@@ -44,15 +45,15 @@ class Answers:
     @classmethod
     def of_evaluation(cls, run: Run, name: str, content: dict[str, Any]) -> "Answers":
         """Those on images from elsewhere."""
-        table = loaders.external_predictions(run, name)
+        table, part = loaders.external_predictions(run, name), f"{EXTERNAL}{name}"
         folder = content.get("data", {}).get("folder", "")
-        with_lesions = cls(run, name, content.get("metrics", {}), table, loaders.calibration(run), folder)
+        with_lesions = cls(run, part, content.get("metrics", {}), table, loaders.calibration(run), folder)
         dataset = with_lesions.dataset()
         images = table[["image_id"]] if dataset is None else dataset.images[["image_id", "lesion_id"]]
         table = table.merge(images, on="image_id", how="left")
         lesions = table.get("lesion_id", table["image_id"])
         table["lesion_id"] = lesions.fillna(table["image_id"])  # of an unknown lesion, each image is one
-        return cls(run, name, with_lesions.figures, table, with_lesions.fitted, folder)
+        return cls(run, part, with_lesions.figures, table, with_lesions.fitted, folder)
 
     @property
     def labels(self) -> np.ndarray:
@@ -77,14 +78,14 @@ class Answers:
     def dataset(self) -> Dataset | None:
         """Where the images lie; None where they are not there any more."""
         try:
-            return loaders.dataset_of(self.run) if self.folder is None else loaders.dataset_in(self.folder)
+            return loaders.dataset_of_part(self.run, self.part)
         except DermLensError:
             return None
 
     def subgroups(self) -> dict[str, Any]:
         """The figures of subgroups; empty where there are none."""
         if self.folder is not None:
-            return loaders.external_subgroups(self.run, self.part)
+            return loaders.external_subgroups(self.run, self.part.removeprefix(EXTERNAL))
         return loaders.subgroups(self.run) if self.part == "test" else {}
 
 
@@ -99,7 +100,7 @@ def missing(answers: Answers, what: str) -> None:
 
 
 def thumbnails(answers: Answers, rows: pd.DataFrame, title: str, key: str, most: int = 12) -> None:
-    """Small images with truth and answer; those of the run's own data lead to their explanation, and to the gallery.
+    """Small images with truth and answer; each leads to its explanation, and all of them to the gallery.
 
     Args:
         answers: whose images they are.
@@ -115,16 +116,12 @@ def thumbnails(answers: Answers, rows: pd.DataFrame, title: str, key: str, most:
                 widgets.picture(paths.get(str(row.image_id)))
                 called = charts.name_of(str(row.predicted))
                 st.markdown(f"**{charts.name_of(str(row.dx))}**  \ncalled {called[0].lower()}{called[1:]}")
-                if answers.folder is not None:
-                    st.caption(str(row.image_id))
-                elif st.button(
+                if st.button(
                     str(row.image_id), icon=":material/center_focus_strong:", type="tertiary",
                     key=f"{key}_{row.image_id}", help="See the heatmaps of all seven diagnoses",
                 ):  # fmt: skip
-                    widgets.open_explanation(str(row.image_id))
+                    widgets.open_explanation(str(row.image_id), answers.part)
     shown = f"{most} of {len(rows):,} are shown." if len(rows) > most else ""
-    if answers.folder is not None:
-        st.caption(shown)
-    elif st.button(f"Open {'all' if shown else 'them'} in the gallery", icon=":material/photo_library:",
+    if st.button(f"Open {'all' if shown else 'them'} in the gallery", icon=":material/photo_library:",
                    key=f"{key}_gallery", help=shown or None):  # fmt: skip
-        widgets.show_pick(picked.keep(title, rows["image_id"]))
+        widgets.show_pick(picked.keep(title, rows["image_id"]), answers.part)

@@ -14,7 +14,7 @@ if ROOT not in sys.path:  # streamlit puts only this file's folder on the path
 
 from dashboard import loaders, widgets  # noqa: E402
 
-LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="150" height="32" viewBox="0 0 150 32">
+LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="168" height="32" viewBox="0 0 168 32">
 <circle cx="14" cy="15" r="10" fill="none" stroke="#1A9189" stroke-width="3"/>
 <path d="M21 22l7 7" stroke="#1A9189" stroke-width="4" stroke-linecap="round"/>
 <circle cx="13" cy="14" r="4" fill="#B5653A"/><circle cx="17" cy="17" r="2.2" fill="#8A4526"/>

@@ -21,6 +21,8 @@ RUN_COLOURS = (INK, "#D9822B", "#5B6CC4", "#B5446E", "#3F9B5B", "#7A8B99")
 CLEAR = "rgba(0,0,0,0)"
 # soft inks: who changes the theme can still read a chart that was drawn for the other one, until the next click
 TEXT = {"light": "#4F5A62", "dark": "#B4BEC4"}
+PAPER = {"light": "#FFFFFF", "dark": "#11181C"}  # the page's own, as in .streamlit/config.toml
+TITLE_HEIGHT = 50  # pixels: a title, and the line below it
 GRID = "rgba(128,140,148,0.22)"
 SHORT = {  # two lines at most: they must fit above a column of a matrix
     "mel": "Melanoma",
@@ -55,18 +57,34 @@ def _figure(height: int, **layout: Any) -> go.Figure:
         "bargap": 0.28,
         "legend": {"orientation": "h", "y": -0.18, "x": 0, "traceorder": "normal", "title": None},
     }
-    figure = go.Figure(layout=base | layout)
+    figure = go.Figure(layout=base).update_layout(layout)
     axis = {"fixedrange": True, "automargin": True, "gridcolor": GRID, "zeroline": False, "title_standoff": 8}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)
     return figure
 
 
+def titled(figure: go.Figure, title: str) -> go.Figure:
+    """The figure with a title that says what it shows, and the notice that a downloaded picture carries along."""
+    figure.update_layout(
+        height=figure.layout.height + TITLE_HEIGHT,
+        margin_t=figure.layout.margin.t + TITLE_HEIGHT,
+        title={
+            "text": f"<b>{title}</b>", "x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top",
+            "pad": {"t": 8, "l": 4}, "font_size": 14,
+            "subtitle": {"text": "Research and education only, never a diagnosis", "font_size": 10},
+        },
+    )  # fmt: skip
+    return figure
+
+
 def themed(figure: go.Figure, theme: str | None) -> go.Figure:
-    """The figure with text for a "light" or a "dark" page."""
-    ink = TEXT.get(theme or "light", TEXT["light"])
+    """The figure with text for a "light" or a "dark" page, and its background, which a downloaded picture needs."""
+    theme = theme if theme in TEXT else "light"
+    ink = TEXT[theme]
     words = {"color": ink, "size": 12}
-    figure.update_layout(font={"color": ink, "size": 13}, legend_font_color=ink)
+    figure.update_layout(font={"color": ink, "size": 13}, legend_font_color=ink, paper_bgcolor=PAPER[theme])
+    figure.update_layout(title_font_color=ink, title_subtitle_font_color=ink)
     figure.update_xaxes(tickfont=words, title_font=words)
     figure.update_yaxes(tickfont=words, title_font=words)
     figure.update_traces(outsidetextfont_color=ink, selector={"type": "bar"})
@@ -126,8 +144,9 @@ def split_bars(splits: pd.DataFrame) -> go.Figure:
             textangle=0, textfont_color="#FFFFFF",
             hovertemplate=f"%{{y}}<br>{part}: %{{text:,}} images, %{{x:.0%}}<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    figure.update_xaxes(tickformat=".0%", range=[0, 1], title="share of the images of a diagnosis")
     figure.update_yaxes(autorange="reversed", showgrid=False)
+    figure.update_layout(legend_y=-0.24)
     return figure
 
 
@@ -173,7 +192,7 @@ def stacked_bars(images: pd.DataFrame, column: str, share: bool) -> go.Figure:
             customdata=[[int(count), str(value), code] for value, count in table[code].items()],
             hovertemplate=f"%{{y}}<br>{name_of(code)}: %{{customdata[0]:,}} images<extra></extra>",
         )  # fmt: skip
-    figure.update_xaxes(tickformat=".0%" if share else ",", title=None if share else "images")
+    figure.update_xaxes(tickformat=".0%" if share else ",", title="share of the images" if share else "images")
     figure.update_layout(legend_y=-60 / (70 + 34 * len(table)))
     figure.update_yaxes(showgrid=False)
     return figure
@@ -237,8 +256,13 @@ def best_epoch(history: pd.DataFrame) -> int | None:
     return int(np.nanargmax(figures.to_numpy())) if figures.notna().any() else None
 
 
+def rate_cuts(history: pd.DataFrame) -> list[int]:
+    """The epochs, counted from 1, that began with a lower learning rate than the one before."""
+    return [int(place) + 1 for place in np.flatnonzero(history["learning_rate"].diff() < 0)]
+
+
 def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.Figure:
-    """A measure over the epochs, training dashed and validation solid, with the best epoch marked.
+    """A measure over the epochs, training dotted, validation solid; marks: the best epoch, and each cut of the rate.
 
     Args:
         histories: name of a run -> its history.
@@ -247,6 +271,7 @@ def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.
     """
     several = len(histories) > 1
     figure = _figure(280, hovermode="x unified")
+    unit = {"auc": "AUC", "loss": "loss (cross-entropy)"}.get(measure, measure.replace("_", " "))
     number = ".1%" if share else ".3f"
     for position, (name, history) in enumerate(histories.items()):
         colour = RUN_COLOURS[position % len(RUN_COLOURS)]
@@ -259,6 +284,8 @@ def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.
                 line={"dash": dash, "width": 2.2, "color": ink},
                 hovertemplate=f"%{{y:{number}}}",
             )  # fmt: skip
+        for epoch in rate_cuts(history):
+            figure.add_vline(epoch - 0.5, line={"color": colour, "width": 1, "dash": "dash"}, opacity=0.6)
         best = best_epoch(history)
         if best is not None:
             figure.add_scatter(
@@ -267,7 +294,7 @@ def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.
             )  # fmt: skip
     longest = max((len(history) for history in histories.values()), default=0)
     figure.update_xaxes(title="epoch", tickformat="d", dtick=1 if longest < 10 else None)
-    figure.update_yaxes(tickformat=".0%" if share else None)
+    figure.update_yaxes(tickformat=".0%" if share else None, title=unit)
     return figure
 
 
@@ -281,7 +308,7 @@ def rate_steps(histories: dict[str, pd.DataFrame]) -> go.Figure:
             hovertemplate="epoch %{x}: %{y:.2g}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(title="epoch", tickformat="d")
-    figure.update_yaxes(type="log", tickformat=".1e", nticks=5)
+    figure.update_yaxes(type="log", tickformat=".1e", nticks=5, title="learning rate")
     return figure
 
 
@@ -304,7 +331,7 @@ def confusion(counts: np.ndarray, as_rates: bool) -> go.Figure:
         [(r, c, *_cell(r, c, counts, rates, as_rates)) for r in range(len(CODES)) for c in range(len(CODES))],
         columns=["row", "column", "text", "story"],
     )
-    figure = _figure(560, hovermode="closest", hoverdistance=-1, clickmode="event+select")
+    figure = _figure(600, hovermode="closest", hoverdistance=-1, clickmode="event+select", margin_t=48)
     figure.add_heatmap(
         z=rates, zmin=0, zmax=1, showscale=False, hoverinfo="skip", xgap=3, ygap=3,
         colorscale=[[0, "rgba(15,133,126,0.06)"], [0.5, "rgba(15,133,126,0.55)"], [1, "rgba(15,133,126,1)"]],
@@ -345,7 +372,8 @@ def sensitivity_bars(per_class: dict[str, dict[str, Any]]) -> go.Figure:
     labels = [_with_n(value, per_class[code]["n"]) for value, code in zip(values, codes, strict=True)]
     few = ["/" if per_class[code]["n"] < FEW else "" for code in codes]
     figure = _bars(codes, values, labels, 370, marker_pattern_shape=few)
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.5], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    shares = [0, 0.25, 0.5, 0.75, 1]
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.5], tickvals=shares, title="sensitivity")
     return figure
 
 
@@ -365,6 +393,6 @@ def probability_bars(probabilities: np.ndarray, truth: str | None = None) -> go.
     """
     names = [f"<b>{wrapped(name_of(c))}</b><br>(the truth)" if c == truth else wrapped(name_of(c)) for c in CODES]
     figure = _bars(list(CODES), probabilities, [f"{p:.1%}" for p in probabilities], 330, y=names)
-    figure.update_xaxes(tickformat=".0%", range=[0, 1.2], tickvals=[0, 0.25, 0.5, 0.75, 1])
+    figure.update_xaxes(tickformat=".0%", range=[0, 1.25], tickvals=[0, 0.5, 1], title="probability")
     figure.update_yaxes(autorange="reversed")
     return figure

@@ -40,7 +40,7 @@ def curve_chart(fractions: np.ndarray, curves: dict[str, np.ndarray], axis: str)
             hovertemplate=f"{title_of(name)}: %{{y:.0%}} at %{{x:.0%}}<extra></extra>",
         )  # fmt: skip
     figure.update_xaxes(tickformat=".0%", range=[-0.02, 1.02], title=axis)
-    figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.05])
+    figure.update_yaxes(tickformat=".0%", range=[-0.03, 1.05], title="probability of the diagnosis")
     return figure
 
 

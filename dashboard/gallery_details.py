@@ -14,9 +14,15 @@ from dashboard.widgets import PARTS, percent
 
 
 @st.dialog("Details", width="large")
-def details(run: Run, row: Any) -> None:
-    """A dialog on one row of the gallery's table."""
-    paths = loaders.image_paths(widgets.dataset_of(run))
+def details(run: Run, row: Any, table: pd.DataFrame, paths: dict[str, str]) -> None:
+    """A dialog on one row of the gallery's table.
+
+    Args:
+        run: that answered.
+        row: of the table.
+        table: of `gallery_table.answers`: where the lesion's other images are.
+        paths: image_id -> where the image lies.
+    """
     left, right = st.columns([2, 3])
     with left:
         widgets.picture(paths.get(row.image_id))
@@ -29,14 +35,14 @@ def details(run: Run, row: Any) -> None:
     with right:
         probabilities = np.array([getattr(row, f"p_{code}") for code in CODES])
         widgets.chart(charts.probability_bars(probabilities, row.dx), "details_bars", "Confidence in each diagnosis")
-    same_lesion(run, row, paths)
-    alike(run, row, paths)
+    same_lesion(row, table, paths)
+    if row.split in PARTS:  # of an image from elsewhere the run keeps no features
+        alike(run, row)
 
 
-def same_lesion(run: Run, row: Any, paths: dict[str, str]) -> None:
+def same_lesion(row: Any, table: pd.DataFrame, paths: dict[str, str]) -> None:
     """The other photographs of this lesion, with what the run says of them."""
     st.markdown("**Other images of the same lesion**")
-    table = gallery_table.answers(run)
     others = table[(table["lesion_id"] == row.lesion_id) & (table["image_id"] != row.image_id)]
     if others.empty:
         st.caption("There are none.")
@@ -50,13 +56,14 @@ def same_lesion(run: Run, row: Any, paths: dict[str, str]) -> None:
     )  # fmt: skip
 
 
-def alike(run: Run, row: Any, paths: dict[str, str]) -> None:
+def alike(run: Run, row: Any) -> None:
     """The training images that the network sees as most alike."""
     st.markdown("**Training images of other lesions that the network sees as most alike**")
     found = gallery_table.nearest(run, row.image_id)
     if found.empty:
         st.caption("This run keeps no features: an older DermLens trained it.")
         return
+    paths = loaders.image_paths(widgets.dataset_of(run))
     widgets.image_grid(
         [
             (f"{charts.name_of(str(other.dx))} ({other.similarity:.2f})", paths.get(str(other.image_id)))

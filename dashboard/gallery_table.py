@@ -15,14 +15,22 @@ from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.run import Run
 from dashboard import findings, loaders, selection
+from dashboard.selection import EXTERNAL
 
 DETAILS = ("age", "sex", "localization", "dx_type")
 EXPORTED_SIDE = 600  # pixels of a picture's longer side
 MOST_EXPORTED = 200  # pictures in one zip: at 25 a second some ten seconds
 
 
-def answers(run: Run) -> pd.DataFrame:
-    """See `selection.answer_table`; with wrong_runs and runs, see `selection.wrong_runs`. Empty before predictions."""
+def answers(run: Run, part: str = "") -> pd.DataFrame:
+    """See `selection.answer_table`; with wrong_runs and runs, see `selection.wrong_runs`. Empty before predictions.
+
+    Args:
+        run: whose answers they are.
+        part: `EXTERNAL` with the name of an evaluation; anything else for the run's own images.
+    """
+    if part.startswith(EXTERNAL):
+        return _external(run, part.removeprefix(EXTERNAL))
     files = (contract.PREDICTIONS, contract.SPLITS, contract.IMAGES)
     stamps = tuple(loaders.last_change(run.folder / name) for name in files)
     others = tuple(str(other.folder) for other in comparable(run))
@@ -44,19 +52,41 @@ def comparable(run: Run) -> list[Run]:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _answers(folder: str, stamps: tuple[int, ...], others: tuple[str, ...]) -> pd.DataFrame:
     run = Run(folder)
-    images = loaders.splits(run)[["image_id", "lesion_id"]]
+    table = _with_patients(run, "", loaders.predictions(run), loaders.splits(run), loaders.images(run))
+    counts = selection.wrong_runs({name: loaders.predictions(Run(name)) for name in others})
+    return table.merge(counts, on="image_id", how="left")
+
+
+def _external(run: Run, name: str) -> pd.DataFrame:
+    """The answers of an external evaluation; what other runs said of its images is not asked."""
+    folder = run.folder / contract.EVALUATIONS / name
+    return _external_answers(str(run.folder), name, loaders.last_change(folder / contract.METRICS))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _external_answers(folder: str, name: str, stamp: int) -> pd.DataFrame:
+    run, part = Run(folder), f"{EXTERNAL}{name}"
+    predictions = loaders.external_predictions(run, name)
+    table = _with_patients(run, part, predictions, predictions, loaders.external_images(run, name))
+    return table.assign(wrong_runs=np.nan, runs=np.nan)
+
+
+def _with_patients(
+    run: Run, part: str, predictions: pd.DataFrame, images: pd.DataFrame, judged: pd.DataFrame
+) -> pd.DataFrame:
+    """Answers with what is known of patients and images, as far as the folder of the images is there."""
+    images = images.reindex(columns=["image_id", "lesion_id"])
     try:
-        dataset = loaders.dataset_of(run)
+        dataset = loaders.dataset_of_part(run, part)
     except DermLensError:
         dataset = None
     if dataset is not None:
-        images = images.merge(dataset.images[["image_id", *DETAILS]], on="image_id", how="left")
-    judged = loaders.images(run)
+        images = images[["image_id"]].merge(
+            dataset.images[["image_id", "lesion_id", *DETAILS]], on="image_id", how="left"
+        )
     if not judged.empty:
         images = images.merge(judged[["image_id", "ita"]], on="image_id", how="left")
-    table = selection.answer_table(loaders.predictions(run), images)
-    counts = selection.wrong_runs({name: loaders.predictions(Run(name)) for name in others})
-    return table.merge(counts, on="image_id", how="left")
+    return selection.answer_table(predictions, images)
 
 
 def nearest(run: Run, image_id: str, count: int = 6) -> pd.DataFrame:
@@ -87,9 +117,14 @@ def _features(path: str, stamp: int) -> np.ndarray:
     return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
 
 
-def as_zip(run: Run, rows: pd.DataFrame) -> bytes:
-    """A zip of the first `MOST_EXPORTED` images, each with the heatmap of its answer over it, and the table of all."""
-    paths = loaders.image_paths(loaders.dataset_of(run))
+def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:
+    """A zip of the first `MOST_EXPORTED` images, each with the heatmap of its answer over it, and the table of all.
+
+    Args:
+        run: that answered.
+        rows: of `answers`.
+        paths: image_id -> where the image lies; those that are not there are left out.
+    """
     answered: list[Any] = list(rows.head(MOST_EXPORTED).itertuples())
     shown = [row for row in answered if row.image_id in paths]
     stream = io.BytesIO()

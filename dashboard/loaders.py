@@ -32,6 +32,7 @@ from core.runs import run as contract
 from core.runs.all_runs import list_runs, served_run
 from core.runs.files import read_csv, read_json
 from core.runs.run import Run
+from dashboard.selection import EXTERNAL
 
 # After every page Streamlit calls keras.backend.clear_session(): it takes 0.35 s, and it takes away the state of a
 # model that the background thread is loading at that moment. This project's models need no clearing.
@@ -52,6 +53,7 @@ _FILES = {
     "model_card": contract.MODEL_CARD,
     "history": contract.HISTORY,
     "image_map": contract.IMAGE_MAP,
+    "mean_images": contract.MEAN_IMAGES,
     "images": contract.IMAGES,
     "near_duplicates": contract.NEAR_DUPLICATES,
     "suspicious_labels": contract.SUSPICIOUS_LABELS,
@@ -167,6 +169,11 @@ def image_map(run: Run) -> pd.DataFrame:
     return _read(run, "image_map")
 
 
+def mean_images(run: Run) -> bytes:
+    """See `Run.mean_images`."""
+    return _read(run, "mean_images")
+
+
 def images(run: Run) -> pd.DataFrame:
     """See `Run.images`."""
     return _read(run, "images")
@@ -223,6 +230,12 @@ def _external_table(path: str, stamp: int) -> pd.DataFrame:
     return read_csv(Path(path), ("image_id", "split", "dx", "predicted"), contract.TEXT)
 
 
+def external_images(run: Run, name: str) -> pd.DataFrame:
+    """Quality and skin tone of the images of an external evaluation, as `Run.images`; empty without them."""
+    path = run.folder / contract.EVALUATIONS / name / contract.IMAGES
+    return _external_table(str(path), last_change(path))
+
+
 def external_subgroups(run: Run, name: str) -> dict[str, Any]:
     """The subgroups of an external evaluation, as `Run.subgroups`; empty without them."""
     return read_json(run.folder / contract.EVALUATIONS / name / contract.SUBGROUPS)
@@ -276,6 +289,14 @@ def dataset_of(run: Run) -> Dataset | None:
 @st.cache_resource(max_entries=4, show_spinner="Listing the images…")
 def _dataset(folder: str, stamp: int) -> Dataset:
     return index_dataset(Path(folder))
+
+
+def dataset_of_part(run: Run, part: str) -> Dataset | None:
+    """The data set that an external evaluation looked at, and the run's own for every other part; see `dataset_of`."""
+    if not part.startswith(EXTERNAL):
+        return dataset_of(run)
+    path = run.folder / contract.EVALUATIONS / part.removeprefix(EXTERNAL) / contract.METRICS
+    return dataset_in(read_json(path).get("data", {}).get("folder"))
 
 
 def image_paths(dataset: Dataset | None) -> dict[str, str]:

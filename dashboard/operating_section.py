@@ -167,7 +167,6 @@ def draw_curves(
     with st.grid(3, min_column_width=270) as grid:
         for title, words, figure in drawn:
             with grid.cell():
-                st.markdown(f"**{title}**")
                 widgets.chart(figure, f"evaluation_{title}", title)
                 st.caption(words)
 

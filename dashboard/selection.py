@@ -11,6 +11,7 @@ from core.evaluation.subgroups import members
 
 WRONG, RIGHT, ALL = "Wrong", "Right", "All"
 ALL_PARTS = "all"
+EXTERNAL = "external: "  # before the name of an external evaluation, where a part of the split is asked for
 SURE, UNSURE, LOSS, AGREED = "Most confident first", "Least confident first", "Highest loss first", "Most runs wrong"
 AS_PICKED = "As picked"
 ORDERS = (SURE, UNSURE, LOSS, AGREED)
@@ -21,7 +22,7 @@ class Selection:
     """Filters on a run's answers; an image has to pass all of them.
 
     Attributes:
-        part: of the split, or `ALL_PARTS`.
+        part: of the split, `ALL_PARTS`, or `EXTERNAL` with the name of an external evaluation.
         which: `WRONG`, `RIGHT` or `ALL`.
         truth, said: only this true, or predicted, diagnosis; None for all.
         groups: column -> group, of `core.evaluation.subgroups.NAMES`: only these patients and images.
@@ -85,7 +86,7 @@ def select(table: pd.DataFrame, asked: Selection) -> pd.DataFrame:
         asked: the filters.
     """
     keep = np.ones(len(table), bool)
-    if asked.part != ALL_PARTS:
+    if asked.part != ALL_PARTS and not asked.part.startswith(EXTERNAL):
         keep &= (table["split"] == asked.part).to_numpy()
     if asked.truth:
         keep &= (table["dx"] == asked.truth).to_numpy()

@@ -43,10 +43,10 @@ def subgroups(answers: Answers) -> None:
     if by == "ita":
         st.caption(f":material/info: {found['proxy']}")
     figure = trust_charts.subgroups(groups, measure)
-    own = answers.folder is None
-    event = widgets.chart(figure, f"evaluation_groups_{by}_{measure}", f"{MEASURES[measure]} by {NAMES[by]}", own)
-    if own:
-        st.caption("Click a dot to see the images of its group.")
+    event = widgets.chart(
+        figure, f"evaluation_groups_{by}_{measure}", f"{MEASURES[measure]} by {NAMES[by]}", clickable=True
+    )
+    st.caption("Click a dot to see the images of its group.")
     clicked = selection.customdata_of(event)
     if clicked:
         widgets.open_gallery(answers.part, answers="All", **{by: str(clicked[3])})

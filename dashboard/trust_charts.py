@@ -84,7 +84,7 @@ def set_sizes(sizes: list[int]) -> go.Figure:
         hovertemplate="%{x}: %{customdata[0]:,} images<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(title="diagnoses in the set", type="category", showgrid=False)
-    figure.update_yaxes(title="images", tickformat=".0%", range=[0, max(sizes) / total * 1.18 or 1])
+    figure.update_yaxes(title="share of the images", tickformat=".0%", range=[0, max(sizes) / total * 1.18 or 1])
     return figure
 
 

@@ -75,10 +75,9 @@ def calibration(answers: Answers) -> None:
     figure = trust_charts.reliability(before[name], after[name])
     left, right = st.columns([3, 2], gap="large")
     with left:
-        alt = f"Reliability diagram: {STATEMENTS[chosen or '']}"
-        own = answers.folder is None and not answers.table.empty
-        event = widgets.chart(figure, f"evaluation_{name}_{answers.part}", alt, clickable=own)
-        if own:
+        title = f"Reliability: {STATEMENTS[chosen or ''].lower()}"
+        event = widgets.chart(figure, f"evaluation_{name}_{answers.part}", title, clickable=not answers.table.empty)
+        if not answers.table.empty:
             st.caption("Click a filled dot to see its images.")
             open_bin(answers, chosen or "", selection.customdata_of(event))
     with right:
@@ -112,7 +111,7 @@ def open_bin(answers: Answers, statement: str, clicked: tuple[Any, ...] | None) 
     inside = bin_of(said) == bin_of(np.array([(low + high) / 2]))
     title = f"{STATEMENTS[statement]}: said with {percent(low, 0)} to {percent(high, 0)}, {answers.part} images"
     order = np.argsort(-said[inside], kind="stable")
-    widgets.show_pick(picked.keep(title, answers.table["image_id"].to_numpy()[inside][order]))
+    widgets.show_pick(picked.keep(title, answers.table["image_id"].to_numpy()[inside][order]), answers.part)
 
 
 # ---- prediction sets ------------------------------------------------------------------------------
@@ -153,12 +152,11 @@ def prediction_sets(answers: Answers) -> None:
         )
     left, right = st.columns([3, 2], gap="large")
     with left:
-        st.markdown("**Sets that held the truth,** by true diagnosis; the dashed line is the level")
         figure = trust_charts.coverage(sets["per_class"], level)
-        widgets.chart(figure, "evaluation_coverage", "Coverage of prediction sets by diagnosis")
+        widgets.chart(figure, "evaluation_coverage", "How often the set held the truth")
+        st.caption("By true diagnosis; the dashed line is the level that was asked for.")
     with right:
-        st.markdown("**How many diagnoses a set holds**")
-        widgets.chart(trust_charts.set_sizes(sets["sizes"]), "evaluation_sizes", "Sizes of prediction sets")
+        widgets.chart(trust_charts.set_sizes(sets["sizes"]), "evaluation_sizes", "How many diagnoses a set holds")
     rows = [
         {
             "Diagnosis": charts.name_of(code),

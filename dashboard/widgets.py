@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -17,8 +18,9 @@ from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import loaders
-from dashboard.charts import name_of, themed
+from dashboard.charts import name_of, themed, titled
 from dashboard.picked import Picked
+from dashboard.selection import ALL_PARTS, EXTERNAL
 
 RUN_KEY = "run"  # the run that all pages show
 PICK_KEY = "pick_next"  # the id of a run that the sidebar's picker shall show next
@@ -31,6 +33,7 @@ STATES: dict[str, tuple[Any, str]] = {
     "lost": ("orange", ":material/link_off:"),
     "unreadable": ("red", ":material/help:"),
 }
+FROM_DATASET = "From the data set"  # the page Explain's choice of an image
 PARTS = {"test": "Test", "validation": "Validation", "calibration": "Calibration", "train": "Training"}
 
 
@@ -164,16 +167,24 @@ def metric_row(tiles: Sequence[Tile]) -> None:
                 st.caption("  \n".join(tile.lines))
 
 
-def chart(figure: go.Figure, key: str, alt: str, clickable: bool = False, lasso: bool = False) -> Any:
-    """A chart without Plotly's tool bar; of a clickable one, what was selected.
+def chart(figure: go.Figure, key: str, title: str, clickable: bool = False, lasso: bool = False) -> Any:
+    """A chart with its title, which is its alternative text too; of a clickable one, what was selected.
 
-    With `lasso` the bar is there, the wheel zooms, and points can be circled.
+    Pointed at, it shows the button that saves it as a picture. With `lasso` there are buttons for circling points and
+    for boxes too, and the wheel zooms.
     """
-    figure = themed(figure, st.context.theme.type)
-    options: dict[str, Any] = {"config": {"displayModeBar": False}, "key": key, "alt": alt}
+    figure = themed(titled(figure, title), st.context.theme.type)
+    run = chosen_run()
+    name = "-".join(re.sub(r"\W+", "-", part) for part in (run.id if run else "", title, "research-only") if part)
+    buttons = [["pan2d", "lasso2d", "select2d", "resetScale2d"]] if lasso else []
+    config = {
+        "displaylogo": False,
+        "scrollZoom": lasso,
+        "modeBarButtons": [*buttons, ["toImage"]],
+        "toImageButtonOptions": {"filename": name, "format": "png", "scale": 2},
+    }
+    options: dict[str, Any] = {"config": config, "key": key, "alt": title}
     if lasso:
-        bar = ["zoomIn2d", "zoomOut2d", "autoScale2d"]
-        options["config"] = {"displaylogo": False, "scrollZoom": True, "modeBarButtonsToRemove": bar}
         return st.plotly_chart(figure, on_select="rerun", selection_mode=("points", "box", "lasso"), **options)
     if clickable:
         return st.plotly_chart(figure, on_select="rerun", selection_mode="points", **options)
@@ -211,15 +222,16 @@ def picture(path: str | None, caption: str | None = None) -> None:
         st.image(small, caption=caption, width="stretch", alt=caption or "Dermatoscopic image")
 
 
-def dataset_of(run: Run, gone: str | None = None) -> Dataset | None:
-    """The data set of a run; without it the cards of a page go without pictures.
+def dataset_of(run: Run, gone: str | None = None, part: str = "") -> Dataset | None:
+    """The data set of a run, or of an external evaluation; without it the cards of a page go without pictures.
 
     Args:
         run: whose images they are.
+        part: `EXTERNAL` with the name of an evaluation; anything else for the run's own images.
         gone: what is said when the folder is not there any more; nothing by default.
     """
     try:
-        found = loaders.dataset_of(run)
+        found = loaders.dataset_of_part(run, part)
     except DermLensError as error:
         st.warning(str(error), icon=":material/folder_off:")
         return None
@@ -239,21 +251,30 @@ def open_gallery(part: str = "", truth: str | None = None, said: str | None = No
     """Go to the gallery, filtered; the address holds the filters. Leaves the present page.
 
     Args:
-        part: of the split; empty for the page's own choice.
+        part: of the split, or `EXTERNAL` with the name of an evaluation; empty for the page's own choice.
         truth, said: codes of the true and of the predicted diagnosis; None for all.
         more: other filters of the page, as they stand in the address.
     """
     filters = {name: name_of(code) for name, code in (("truth", truth), ("said", said)) if code}
     if part:
-        filters |= {"part": PARTS.get(part, "All")}
+        filters |= {"part": part_label(part)}
     if truth and said:
         filters |= {"answers": "All"}
     leave_for("views/gallery.py", filters | more)
 
 
-def show_pick(pick: Picked, **more: str) -> None:
-    """Go to the gallery of picked images. Leaves the present page."""
-    leave_for("views/gallery.py", {"picked": pick.token} | more)
+def part_label(part: str) -> str:
+    """A part of the split, or an external evaluation, as filters and addresses call it."""
+    return part if part.startswith(EXTERNAL) else PARTS.get(part, "All")
+
+
+def show_pick(pick: Picked, part: str = ALL_PARTS) -> None:
+    """Go to the gallery of picked images, all of them: the external evaluation that `part` names, or the run's own.
+
+    Leaves the present page.
+    """
+    external = {"part": part} if part.startswith(EXTERNAL) else {}
+    leave_for("views/gallery.py", {"picked": pick.token} | external)
 
 
 def leave_for(page: str, address: dict[str, str]) -> None:
@@ -268,9 +289,10 @@ def leave_for(page: str, address: dict[str, str]) -> None:
     st.switch_page(page, query_params=address)
 
 
-def open_explanation(image_id: str) -> None:
-    """Go to an image of the data set, with its heatmaps. Leaves the present page."""
-    st.session_state.update(explain_image=image_id, explain_origin="From the data set", explain_code="")
+def open_explanation(image_id: str, part: str = "") -> None:
+    """Go to the heatmaps of an image of the run's data set, or of an external evaluation. Leaves the present page."""
+    external = part if part.startswith(EXTERNAL) else ""
+    st.session_state.update(explain_image=image_id, explain_origin=FROM_DATASET, explain_of=external, explain_code="")
     leave_for("views/explain.py", {})
 
 

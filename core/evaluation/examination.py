@@ -28,6 +28,7 @@ from core.diagnoses import CODES
 from core.errors import DatasetError, RunError
 from core.evaluation.heatmaps import measure_heatmaps
 from core.evaluation.image_map import image_map
+from core.evaluation.mean_images import mean_images
 from core.evaluation.model_card import model_card
 from core.evaluation.results import write_results
 from core.evaluation.subgroups import subgroup_figures
@@ -37,13 +38,14 @@ from core.models.features import feature_layers
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import cache_root
-from core.runs.files import read_csv, write_csv
+from core.runs.files import read_bytes, read_csv, write_bytes, write_csv
 from core.runs.progress import Progress
 from core.runs.run import (
     FEATURES,
     HEATMAPS,
     IMAGE_MAP,
     IMAGES,
+    MEAN_IMAGES,
     MODEL,
     MODEL_CARD,
     NEAR_DUPLICATES,
@@ -186,6 +188,20 @@ def _image_map(work: _Work) -> None:
     work.run.write_csv(IMAGE_MAP, _of_features(work, "image-map", make))
 
 
+def _mean_images(work: _Work) -> None:
+    """Kept in the cache as a table is, see `_remembered`."""
+    path = _place("mean-images", [work.dataset.fingerprint()], ".png")
+    content = b""
+    with suppress(RunError):
+        content = read_bytes(path)
+    if not content:
+        images = work.dataset.images
+        content = mean_images(images["path"].tolist(), images["dx"].tolist(), work.progress.step)
+        with suppress(RunError):
+            write_bytes(path, content)
+    work.run.write_bytes(MEAN_IMAGES, content)
+
+
 def _of_features(work: _Work, what: str, make: Callable[[np.ndarray], pd.DataFrame]) -> pd.DataFrame:
     """A table that is made from the run's features, or the one in the cache."""
     features = np.load(work.run.folder / FEATURES)
@@ -210,6 +226,7 @@ def _heatmaps(work: _Work) -> None:
 
 _PARTS = (
     (IMAGES, "Judging the quality of every image.", _images),
+    (MEAN_IMAGES, "Taking the mean of each diagnosis.", _mean_images),
     (SUBGROUPS, "Comparing subgroups.", _subgroups),
     (NEAR_DUPLICATES, "Looking for near-duplicates.", _near_duplicates),
     (SUSPICIOUS_LABELS, "Looking for suspicious labels.", _suspicious_labels),
@@ -220,8 +237,7 @@ _PARTS = (
 
 def _remembered(what: str, key: list[str], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """A table from the cache, or made now and kept there; a cache that cannot be written costs only time."""
-    digest = hashlib.sha256(",".join([*key, str(RULES)]).encode()).hexdigest()[:32]
-    path = cache_root() / "examined" / f"{what}-{digest}.csv"
+    path = _place(what, key, ".csv")
     with suppress(RunError):
         if path.is_file():
             return read_csv(path, (), TEXT)
@@ -229,3 +245,8 @@ def _remembered(what: str, key: list[str], make: Callable[[], pd.DataFrame]) -> 
     with suppress(RunError):
         write_csv(path, table)
     return table
+
+
+def _place(what: str, key: list[str], ending: str) -> Path:
+    digest = hashlib.sha256(",".join([*key, str(RULES)]).encode()).hexdigest()[:32]
+    return cache_root() / "examined" / f"{what}-{digest}{ending}"

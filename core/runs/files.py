@@ -76,6 +76,20 @@ def read_json(path: Path, advice: str = MEND) -> dict[str, Any]:
     return content
 
 
+def read_bytes(path: Path) -> bytes:
+    """The whole file; empty while there is none.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+    except OSError as error:
+        raise RunError(f"{path.name} must be a file. Received: {path} ({error.strerror or error}). {MEND}") from error
+
+
 def read_csv(path: Path, columns: tuple[str, ...], text: tuple[str, ...]) -> pd.DataFrame:
     """The rows that are whole: a last line that is still being written is left out.
 

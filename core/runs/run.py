@@ -16,7 +16,7 @@ from core.config import TrainConfig
 from core.errors import ConfigError, RunBusyError, RunError, RunNotFoundError, RunSchemaError
 from core.places import runs_root
 from core.runs import files
-from core.runs.files import read_csv, read_json, write_bytes, write_csv, write_json
+from core.runs.files import read_bytes, read_csv, read_json, write_bytes, write_csv, write_json
 from core.runs.status import ACTIVE, STATES, Status, own_process
 
 SCHEMA_VERSION = 1
@@ -38,6 +38,7 @@ SUBGROUPS = "subgroups.json"
 NEAR_DUPLICATES = "near_duplicates.csv"
 SUSPICIOUS_LABELS = "suspicious_labels.csv"
 IMAGE_MAP = "image_map.csv"
+MEAN_IMAGES = "mean_images.png"
 HEATMAPS = "heatmaps.json"
 MODEL_CARD = "MODEL_CARD.md"
 ABOUT = "about.json"  # only where somebody named the run or wrote a note
@@ -211,6 +212,14 @@ class Run:
     def image_map(self) -> pd.DataFrame:
         """Where each image lies among those like it: image_id, x, y (-1 to 1)."""
         return read_csv(self.folder / IMAGE_MAP, ("image_id", "x", "y"), TEXT)
+
+    def mean_images(self) -> bytes:
+        """See `core.evaluation.mean_images`; empty before the examination.
+
+        Raises:
+            RunError: the file cannot be read.
+        """
+        return read_bytes(self.folder / MEAN_IMAGES)
 
     def heatmaps(self) -> dict[str, Any]:
         """How faithful each kind of heatmap is; empty while that is not measured."""

@@ -1,19 +1,17 @@
 """What a run learned from: how many images of what, of whom, and how they were split."""
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.data.ham10000 import Dataset
-from core.diagnoses import BY_CODE, CODES
 from core.errors import DatasetError
 from core.runs.run import Run
-from dashboard import charts, findings, loaders, picked, selection, widgets
+from dashboard import charts, findings, loaders, selection, widgets
+from dashboard.image_sections import image_map, means, samples
 from dashboard.widgets import PARTS, percent
 
 DIAGNOSES, PATIENTS, LESIONS, SAMPLES = "Diagnoses", "Patients", "Lesions", "Images"
 MAP, LEAKAGE = "Map", "Leakage and gaps"
-INKS = {"dx": "Diagnosis", "predicted": "Answer", "right": "Right or wrong", "split": "Part of the split"}
 SECTION = "dataset_section"
 PATIENT_VIEWS = {"age": "Age", "sex": "Sex", "localization": "Body site", "dx_type": "How it was confirmed"}
 
@@ -39,6 +37,10 @@ def body(run: Run) -> None:
         image_map(run, splits)
     elif section == LEAKAGE:
         leakage(run, dataset)
+    elif section == SAMPLES and loaders.has(run, "mean_images"):
+        means(run, images)
+        if dataset is not None:
+            samples(dataset)
     elif dataset is None:
         st.info("This needs the folder of the images, which is not there any more.", icon=":material/folder_off:")
     elif section == PATIENTS:
@@ -76,17 +78,15 @@ def diagnoses(run: Run, images: pd.DataFrame, splits: pd.DataFrame) -> None:
     """How many images of each diagnosis, and where they went."""
     left, right = st.columns(2, gap="large")
     with left:
-        st.subheader("Images of each diagnosis")
-        log = st.toggle("Logarithmic axis: shows the rare ones", key="dataset_log", persist_state="session")
+        log = st.toggle("Logarithmic axis: shows the rare ones", True, key="dataset_log", persist_state="session")
         figure = charts.class_bars(images["dx"], log)
         event = widgets.chart(figure, "dataset_classes", "Images of each diagnosis", clickable=True)
         st.caption("Click a bar to see images of that diagnosis.")
     with right:
-        st.subheader("Where they went")
         if splits.empty:
             st.caption("The split is not made yet.")
         else:
-            widgets.chart(charts.split_bars(splits), "dataset_splits", "Parts of the split for each diagnosis")
+            widgets.chart(charts.split_bars(splits), "dataset_splits", "Where the images of each diagnosis went")
             st.caption("All images of a lesion are in one part.")
     chosen = selection.customdata_of(event)
     if chosen and loaders.has(run, "predictions"):
@@ -119,53 +119,11 @@ def patients(run: Run, images: pd.DataFrame) -> None:
 def lesions(images: pd.DataFrame) -> None:
     """Why the split goes by lesion."""
     several = images.duplicated("lesion_id", keep=False)
-    st.subheader("Images of one lesion")
     st.markdown(
         f"**{several.sum():,} images** ({percent(several.mean(), 0)}) show a lesion that other images show as well. "
         "They look nearly alike, and so a lesion is never on both sides of the split."
     )
     widgets.chart(charts.lesion_bars(images), "dataset_lesions", "Lesions by their number of images")
-
-
-def samples(dataset: Dataset) -> None:
-    """Six images of each diagnosis, others at each press of the button."""
-    left, right = st.columns([2, 1], vertical_alignment="bottom")
-    with left:
-        chosen = widgets.diagnosis_filter("Diagnosis", "dataset_samples")
-    with right:
-        if st.button("Other images", icon=":material/shuffle:", key="dataset_shuffle"):
-            st.session_state["dataset_seed"] = st.session_state.get("dataset_seed", 0) + 1
-    rng = np.random.default_rng(st.session_state.get("dataset_seed", 0))
-    for code in (chosen,) if chosen else CODES:
-        rows = dataset.images[dataset.images["dx"] == code]
-        if rows.empty:
-            continue
-        drawn = rows.iloc[rng.permutation(len(rows))[: 24 if chosen else 6]]
-        st.markdown(f"**{BY_CODE[code].name}**  \n:small[{BY_CODE[code].sentence}]")
-        widgets.image_grid(list(zip(drawn["image_id"], drawn["path"], strict=True)))
-
-
-def image_map(run: Run, splits: pd.DataFrame) -> None:
-    """Every image beside those that the network sees as alike; what is circled opens in the gallery."""
-    places, predictions = loaders.image_map(run), loaders.predictions(run)
-    if places.empty or predictions.empty:
-        st.info("This run has no map yet. This makes it:", icon=":material/hourglass_empty:")
-        st.code(f"python -m core.evaluation --run {run.id}", language="bash")
-        return
-    ink = st.segmented_control(
-        "Colours show", list(INKS), format_func=INKS.__getitem__, default="dx", required=True, key="dataset_ink",
-        persist_state="session",
-    ) or "dx"  # fmt: skip
-    table = places.merge(predictions[["image_id", "split", "dx", "predicted"]], on="image_id")
-    alt = f"Map of {len(table):,} images, coloured by {INKS[ink].lower()}"
-    event = widgets.chart(charts.image_map(table, ink), f"dataset_map_{ink}", alt, lasso=True)
-    st.caption(
-        "Images that the network sees as alike lie close together (t-SNE of its features); how far apart groups lie "
-        "means nothing. Circle some to see them in the gallery; the wheel zooms, a click on the legend hides."
-    )
-    names = [data[0] for data in selection.all_customdata_of(event)]
-    if names:
-        widgets.show_pick(picked.keep("Circled on the map of the images", names), part="All", answers="All")
 
 
 def leakage(run: Run, dataset: Dataset | None) -> None:
@@ -184,6 +142,10 @@ def leakage(run: Run, dataset: Dataset | None) -> None:
     else:
         st.caption("This run has no leakage report yet.")
     left_out(manifest.get("data", {}).get("left_out") or (dataset.left_out if dataset else {}))
+    st.page_link(
+        "views/audit.py", label="Near-duplicates, suspicious labels and poor images, each to keep or to exclude",
+        icon=":material/fact_check:",
+    )  # fmt: skip
 
 
 def left_out(faults: dict[str, list[str]]) -> None:

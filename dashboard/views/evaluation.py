@@ -12,10 +12,10 @@ from core.runs.run import Run
 from dashboard import charts, loaders, selection, trust_sections, widgets
 from dashboard.answers import Answers
 from dashboard.operating_section import operating_points
+from dashboard.selection import EXTERNAL
 from dashboard.subgroup_section import subgroups
 from dashboard.widgets import PARTS, Tile, interval, percent
 
-EXTERNAL = "external: "  # before the name of a data set from elsewhere
 DIAGNOSES = "Diagnoses"
 SECTIONS: dict[str, Callable[[Answers], None]] = {
     "Probabilities": trust_sections.calibration,
@@ -54,7 +54,7 @@ def body(run: Run) -> None:
             else Answers.of_evaluation(run, part.removeprefix(EXTERNAL), evaluations[part])
         )
         return
-    matrix(choices[part], part if part in figures else None)
+    matrix(choices[part], part)
     per_class(choices[part].get("per_class", {}))
 
 
@@ -95,22 +95,21 @@ def headline(figures: dict[str, Any]) -> None:
     )
 
 
-def matrix(figures: dict[str, Any], part: str | None) -> None:
-    """The confusion matrix; a click on a cell opens its images. Of an external data set there are none."""
+def matrix(figures: dict[str, Any], part: str) -> None:
+    """The confusion matrix; a click on a cell opens its images."""
     counts = np.array(figures.get("confusion", {}).get("counts", []))
     if counts.shape != (len(CODES), len(CODES)):
         return
-    st.subheader("What is taken for what")
     shown = st.segmented_control(
         "Cells show", [COUNTS, RATES], default=COUNTS, required=True, key="evaluation_cells", persist_state="session",
         label_visibility="collapsed",
     )  # fmt: skip
     hint = "Each row is a true diagnosis, each column an answer; the diagonal is right."
-    st.caption(f"{hint} Click a cell to see its images (on a touch screen: tap it twice)." if part else hint)
+    st.caption(f"{hint} Click a cell to see its images (on a touch screen: tap it twice).")
     figure = charts.confusion(counts, as_rates=shown == RATES)
-    event = widgets.chart(figure, f"evaluation_matrix_{part}", "Confusion matrix", clickable=part is not None)
+    event = widgets.chart(figure, f"evaluation_matrix_{part}", "Confusion matrix: truth and answer", clickable=True)
     cell = selection.customdata_of(event)
-    if part and cell:
+    if cell:
         widgets.open_gallery(part, *cell)
 
 

@@ -12,9 +12,13 @@ from core.errors import DermLensError
 from core.prediction import REASONS, Prediction
 from core.runs.run import Run
 from dashboard import charts, loaders, widgets
-from dashboard.explain_sections import Explained, measured_figures, methods_side_by_side
+from dashboard.explain_grid import Explained, heatmap_grid
+from dashboard.explain_sections import measured_figures, tested
+from dashboard.selection import EXTERNAL
+from dashboard.widgets import FROM_DATASET
 
-FROM_DATASET, UPLOAD = "From the data set", "Upload"
+UPLOAD = "Upload"
+OF = "explain_of"  # an external evaluation whose images are looked at; empty for the run's own
 IMAGE, DIAGNOSIS, INSISTED = "explain_image", "explain_code", "explain_insisted"
 PICTURE: dict[str, Any] = {"width": "stretch", "output_format": "JPEG"}
 LEGEND = (
@@ -54,13 +58,19 @@ def uploaded() -> bytes | None:
 
 def from_dataset(run: Run) -> tuple[str | None, pd.Series | None]:
     """An image by its id, or the next random one of a diagnosis."""
-    dataset = loaders.dataset_of(run)
+    evaluations = [f"{EXTERNAL}{name}" for name in run.evaluations()]
+    of = ""
+    if evaluations:
+        of = st.selectbox("Data set", ["", *evaluations], format_func=lambda name: name or "the run's own", key=OF)
+    dataset = loaders.dataset_of_part(run, of)
     if dataset is None:
         st.info("The folder of the images is not there any more. Upload one instead.", icon=":material/folder_off:")
         return None, None
     images = dataset.images
-    if IMAGE not in st.session_state:
-        another(images, None)
+    if st.session_state.setdefault("explain_shown_of", of) != of or IMAGE not in st.session_state:
+        if not (images["image_id"] == st.session_state.get(IMAGE)).any():  # an image of the other data set
+            another(images, None)
+        st.session_state["explain_shown_of"] = of
     by_id, by_code, button = st.columns([2, 2, 1], vertical_alignment="bottom")
     with by_id:
         asked = st.text_input("Image id", key=IMAGE, icon=":material/search:", persist_state="session").strip()
@@ -106,7 +116,8 @@ def show(run: Run, source: str | bytes, prediction: Prediction, row: pd.Series |
         format_func=lambda code: charts.name_of(code) if code else "The answer",
     )  # fmt: skip
     shown = code or prediction.code
-    mask = None if row is None else loaders.mask_of(loaders.dataset_of(run), row["image_id"])
+    dataset = loaders.dataset_of_part(run, st.session_state.get(OF, ""))
+    mask = None if row is None else loaders.mask_of(dataset, row["image_id"])
     with st.grid(3, min_column_width=280) as grid:
         with grid.cell():
             place_of_image = st.empty()
@@ -125,7 +136,7 @@ def show(run: Run, source: str | bytes, prediction: Prediction, row: pd.Series |
     if row is not None:
         about(run, row)
     st.caption(LEGEND)
-    methods_side_by_side(explained)
+    tested(explained, heatmap_grid(explained, truth))
     measured_figures(run)
 
 

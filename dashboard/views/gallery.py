@@ -13,7 +13,7 @@ from core.runs.run import Run
 from dashboard import charts, findings, gallery_table, loaders, picked, selection, widgets
 from dashboard.gallery_details import details
 from dashboard.picked import Picked
-from dashboard.selection import AGREED, ALL, ALL_PARTS, AS_PICKED, ORDERS, RIGHT, SURE, WRONG, Selection
+from dashboard.selection import AGREED, ALL, ALL_PARTS, AS_PICKED, EXTERNAL, ORDERS, RIGHT, SURE, WRONG, Selection
 from dashboard.widgets import PARTS, percent
 
 ON_A_PAGE = 12
@@ -27,26 +27,25 @@ def body(run: Run) -> None:
     if loaders.predictions(run).empty:
         widgets.not_yet(run, "predictions")
         return
-    table = gallery_table.answers(run)
     view = st.segmented_control(
         "View", [IMAGES, PAIRS, EVERY_RUN], default=IMAGES, required=True, key="view", bind="query-params",
         label_visibility="collapsed",
     )  # fmt: skip
     if view == PAIRS:
-        pairs(table)
+        pairs(gallery_table.answers(run))
     elif view == EVERY_RUN:
-        every_run(run, table)
+        every_run(run, gallery_table.answers(run))
     else:
-        images(run, table)
+        images(run)
 
 
 # ---- the gallery -------------------------------------------------------------------------------
 
 
-def images(run: Run, table: pd.DataFrame) -> None:
+def images(run: Run) -> None:
     """The images that all filters leave."""
     pick = the_pick()
-    asked = filters(table, pick)
+    table, asked = filters(run, pick)
     rows = selection.select(table, asked)
     if pick:
         about(pick, asked, len(rows))
@@ -56,30 +55,35 @@ def images(run: Run, table: pd.DataFrame) -> None:
     pages = math.ceil(len(rows) / ON_A_PAGE)
     start = (current_page(pages) - 1) * ON_A_PAGE
     shown = rows.iloc[start : start + ON_A_PAGE]
+    gone = "The folder of the images is not there any more: only the answers can be shown."
+    paths = loaders.image_paths(widgets.dataset_of(run, gone, asked.part))
     number = "1 image" if len(rows) == 1 else f"{len(rows):,} images"
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         st.markdown(
             f"**{number}**" + (f", {start + 1:,} to {start + len(shown):,} shown" if pages > 1 else ""), width="content"
         )
         with st.container(horizontal=True, gap="xsmall", width="content"):
-            take_away(run, rows, pick, asked)
-    cards(run, shown)
+            take_away(run, rows, pick, asked, paths)
+    cards(run, shown, table, paths, asked.part)
     if pages > 1:
         st.pagination(pages, key="page", bind="query-params")
 
 
-def filters(table: pd.DataFrame, pick: Picked | None) -> Selection:
-    """What the reader asks for."""
+def filters(run: Run, pick: Picked | None) -> tuple[pd.DataFrame, Selection]:
+    """The answers that are looked at, and what the reader asks of them."""
     keep: dict[str, Any] = {"on_change": first_page, "bind": "query-params"}
+    table = gallery_table.answers(run)
     present = [part for part in PARTS if (table["split"] == part).any()]
-    parts = [*present, ALL_PARTS]
+    parts = [*present, ALL_PARTS, *(f"{EXTERNAL}{name}" for name in run.evaluations())]
     with st.container(horizontal=True, gap="medium"):
         which = st.segmented_control("Answers", [WRONG, RIGHT, ALL], default=ALL if pick else WRONG, required=True,
                                      key="answers", **keep)  # fmt: skip
         part = st.segmented_control(
             "Part of the split", parts, default=ALL_PARTS if pick else parts[0], required=True, key="part",
-            format_func=lambda part: PARTS.get(part, "All"), **keep,
-        )  # fmt: skip
+            format_func=widgets.part_label, **keep,
+        ) or parts[0]  # fmt: skip
+    if part.startswith(EXTERNAL):
+        table = gallery_table.answers(run, part)
     with st.grid(4, min_column_width=200, vertical_alignment="bottom") as grid:
         with grid.cell():
             truth = diagnosis("Truth", "truth", keep)
@@ -90,9 +94,7 @@ def filters(table: pd.DataFrame, pick: Picked | None) -> Selection:
             order = st.selectbox("Order", orders, key="order", **keep)
         with grid.cell():
             groups = patients(table, keep)
-    return Selection(
-        part or parts[0], which or ALL, truth, said, groups, pick.image_ids if pick else None, order or SURE
-    )
+    return table, Selection(part, which or ALL, truth, said, groups, pick.image_ids if pick else None, order or SURE)
 
 
 def diagnosis(label: str, key: str, keep: dict[str, Any]) -> str | None:
@@ -133,7 +135,7 @@ def current_page(pages: int) -> int:
     return page
 
 
-def take_away(run: Run, rows: pd.DataFrame, pick: Picked | None, asked: Selection) -> None:
+def take_away(run: Run, rows: pd.DataFrame, pick: Picked | None, asked: Selection, paths: dict[str, str]) -> None:
     """Save the selection, and take it away as a table or as pictures."""
     with st.popover("Selections", icon=":material/bookmark:"):
         name = st.text_input("Save these images under a name", key=f"save_as_{pick.token if pick else ''}")
@@ -157,7 +159,7 @@ def take_away(run: Run, rows: pd.DataFrame, pick: Picked | None, asked: Selectio
     most = gallery_table.MOST_EXPORTED
     first = f"the first {most} images" if len(rows) > most else "the images"
     st.download_button(
-        "Pictures", lambda: gallery_table.as_zip(run, rows), f"{run.id}-selection-research-only.zip",
+        "Pictures", lambda: gallery_table.as_zip(run, rows, paths), f"{run.id}-selection-research-only.zip",
         "application/zip", icon=":material/folder_zip:", key="export_zip", on_click="ignore",
         help=f"A zip of {first}, each with the heatmap of its answer, and of the table",
     )  # fmt: skip
@@ -171,6 +173,7 @@ def in_words(asked: Selection, pick: Picked | None) -> str:
     parts += [f"called {charts.name_of(asked.said)}"] if asked.said else []
     parts += [f"{NAMES[by]} {group}" for by, group in asked.groups.items()]
     parts += [f"{PARTS[asked.part].lower()} images"] if asked.part in PARTS else []
+    parts += [asked.part] if asked.part.startswith(EXTERNAL) else []
     return ", ".join(parts) or "all images"
 
 
@@ -207,10 +210,16 @@ def about(pick: Picked, asked: Selection, shown: int) -> None:
 # ---- cards -------------------------------------------------------------------------------------
 
 
-def cards(run: Run, rows: pd.DataFrame) -> None:
-    """The cards at once, their heatmaps as soon as the model has answered."""
-    gone = "The folder of the images is not there any more: only the answers can be shown."
-    paths = loaders.image_paths(widgets.dataset_of(run, gone))
+def cards(run: Run, rows: pd.DataFrame, table: pd.DataFrame, paths: dict[str, str], part: str) -> None:
+    """The cards at once, their heatmaps as soon as the model has answered.
+
+    Args:
+        run: that answered.
+        rows: of the table; one card each.
+        table: of `gallery_table.answers`.
+        paths: image_id -> where the image lies.
+        part: that is looked at.
+    """
     waiting: list[Waiting] = []
     answers: list[Any] = list(rows.itertuples())
     with st.grid(3, min_column_width=330) as grid:
@@ -225,13 +234,14 @@ def cards(run: Run, rows: pd.DataFrame) -> None:
                     for code, column in zip(explained, places[1:], strict=False):
                         with column:
                             waiting.append((path, code, st.empty()))
-                words(run, row)
+                words(row)
+                ways_on(run, row, table, paths, part)
     if waiting:
         heatmaps(run, waiting)
 
 
-def words(run: Run, row: Any) -> None:
-    """Truth and answer with their confidences, whose lesion it is, and the ways to the whole story."""
+def words(row: Any) -> None:
+    """Truth and answer with their confidences, and whose lesion it is."""
     right = row.dx == row.predicted
     mark = ":green[:material/check:]" if right else ":red[:material/close:]"
     lines = [f"{mark} **{charts.name_of(row.predicted)}** {percent(row.confidence, 0)}"]
@@ -242,13 +252,17 @@ def words(run: Run, row: Any) -> None:
         lines.append(f"Most probable: **{charts.name_of(likely)}** {percent(getattr(row, f'p_{likely}'), 0)}")
     lines.append(f":small[{who(row)}]")
     st.markdown("  \n".join(lines))
+
+
+def ways_on(run: Run, row: Any, table: pd.DataFrame, paths: dict[str, str], part: str) -> None:
+    """The ways from a card to the whole story; see `cards`."""
     with st.container(horizontal=True, gap="small"):
         if st.button(row.image_id, icon=":material/center_focus_strong:", type="tertiary", key=f"open_{row.image_id}",
                      help="See the heatmaps of all seven diagnoses"):  # fmt: skip
-            widgets.open_explanation(row.image_id)
+            widgets.open_explanation(row.image_id, part)
         if st.button("Details", icon=":material/info:", type="tertiary", key=f"details_{row.image_id}",
                      help="The same lesion's other images, and training images like it"):  # fmt: skip
-            details(run, row)
+            details(run, row, table, paths)
 
 
 def who(row: Any) -> str:
@@ -276,7 +290,7 @@ def heatmaps(run: Run, waiting: list[Waiting]) -> None:
         st.warning(f"Heatmaps cannot be shown. {error}", icon=":material/blur_off:")
         return
     for (_, code, place), picture in zip(waiting, pictures, strict=True):
-        name = charts.SHORT[code].replace("<br>", " ")
+        name = charts.SHORT[code].replace("-<br>", "").replace("<br>", " ")
         place.image(picture, caption=name, width="stretch", alt=f"Heatmap of {charts.name_of(code)}")
 
 

@@ -112,10 +112,9 @@ def calibration(test: dict) -> Tile:
 
 def sensitivities(test: dict) -> None:
     """A bar for each diagnosis; a click leads to its wrong answers."""
-    st.subheader("Share recognised of each diagnosis")
-    st.caption("Test images. Click a bar to see the images that were taken for something else.")
     figure = charts.sensitivity_bars(test.get("per_class", {}))
-    event = widgets.chart(figure, "overview_bars", "Sensitivity of each of the seven diagnoses", clickable=True)
+    event = widgets.chart(figure, "overview_bars", "Share recognised of each diagnosis", clickable=True)
+    st.caption("Test images. Click a bar to see the images that were taken for something else.")
     chosen = selection.customdata_of(event)
     if chosen:
         widgets.open_gallery("test", chosen[0])

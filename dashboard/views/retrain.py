@@ -78,10 +78,8 @@ def details(run: Run) -> None:
     if not history.empty:
         left, right = st.columns(2)
         with left:
-            st.markdown("**Loss**")
             widgets.chart(charts.curves({"": history}, "loss", False), "retrain_loss", "Loss so far")
         with right:
-            st.markdown("**Balanced accuracy**")
             figure = charts.curves({"": history}, "balanced_accuracy", True)
             widgets.chart(figure, "retrain_balanced", "Balanced accuracy so far")
         st.caption("dotted: training · solid: validation · ★ best epoch")

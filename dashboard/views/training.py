@@ -52,11 +52,9 @@ def plots(histories: dict[str, pd.DataFrame]) -> None:
     with st.grid(3, min_column_width=270) as grid:
         for measure, title, share in MEASURES:
             with grid.cell():
-                st.markdown(f"**{title}**")
                 figure = charts.curves(histories, measure, share)
                 widgets.chart(figure, f"training_{measure}", f"{title} over the epochs")
         with grid.cell():
-            st.markdown("**Learning rate**")
             widgets.chart(charts.rate_steps(histories), "training_rate", "Learning rate over the epochs")
         with grid.cell():
             legend(histories)
@@ -65,7 +63,10 @@ def plots(histories: dict[str, pd.DataFrame]) -> None:
 def legend(histories: dict[str, pd.DataFrame]) -> None:
     """One legend for all the charts, in words, and the best epoch of each run."""
     st.markdown("**How to read them**")
-    st.markdown("Dotted: training. Solid: validation.  \n★ Best epoch, by validation balanced accuracy.")
+    st.markdown(
+        "Dotted: training. Solid: validation.  \n★ Best epoch, by validation balanced accuracy.  \n"
+        "Dashed upright line: from here on the learning rate was lower."
+    )
     for colour, (name, rows) in zip(charts.RUN_COLOURS, histories.items(), strict=False):
         best = charts.best_epoch(rows)
         if best is not None:
