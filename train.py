@@ -18,6 +18,7 @@ from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError, TrainingStopped
 from core.runs.all_runs import find_run
+from core.runs.queue import wait_for_turn
 from core.runs.run import STOP_REQUEST, Run
 
 METAVARS = {str: "NAME", int: "N", float: "X"}
@@ -33,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     which = parser.add_argument_group("Run").add_mutually_exclusive_group()
     which.add_argument("--resume", metavar="ID", help="go on with a run that stopped, by its id or its folder")
     which.add_argument("--run-dir", metavar="FOLDER", help="the folder of this run; by default a new one in runs/")
+    parser.add_argument("--wait", action="store_true", help="begin once no other training is under way in runs/")
     groups: dict[str, Any] = {}
     hints = get_type_hints(TrainConfig)
     for setting in dataclasses.fields(TrainConfig):
@@ -67,6 +69,7 @@ def open_run(options: argparse.Namespace) -> Run:
     """
     settings = vars(options)
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
+    settings.pop("wait")
     if resume is None:
         config = TrainConfig(**settings)
         check_named_folder(config)
@@ -86,9 +89,12 @@ def open_run(options: argparse.Namespace) -> Run:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 finished, 1 failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
+    wait = options.wait
     try:
         run = open_run(options)
         _stop_on_signal(run)
+        if wait:
+            wait_for_turn(run)
         from core.models.training import train  # TensorFlow takes seconds to load: --help should not
 
         print(f"Run {run.id} in {run.folder}", flush=True)

@@ -19,12 +19,16 @@ class Backbone:
             None for the one whose weights come with an installed package.
         blocks: name of each block that training can start from -> the last layer below that block, from the
             input to the output. Each such layer is the only path from below to above it.
+        work: millions of multiply-adds of one image, in convolutions and dense layers.
+        above: name of each block -> share of that work that lies above where training from it cuts.
         size: side of its input in pixels.
     """
 
     name: str
     keras_application: str | None
     blocks: dict[str, str]
+    work: int
+    above: dict[str, float]
     size: int = 224
 
     @property
@@ -43,11 +47,15 @@ _EFFICIENTNET_BLOCKS = {
     "top": "block7a_project_bn",
 }
 
+_EFFICIENTNET_WORK = {
+    "block2": 0.95, "block3": 0.80, "block4": 0.70, "block5": 0.59, "block6": 0.37, "block7": 0.13, "top": 0.05,
+}  # fmt: skip
+
 BACKBONES = {
     backbone.name: backbone
     for backbone in (
-        Backbone("efficientnetb0", "EfficientNetB0", _EFFICIENTNET_BLOCKS),
-        Backbone("efficientnet_lite0", None, _EFFICIENTNET_BLOCKS),
+        Backbone("efficientnetb0", "EfficientNetB0", _EFFICIENTNET_BLOCKS, 385, _EFFICIENTNET_WORK),
+        Backbone("efficientnet_lite0", None, _EFFICIENTNET_BLOCKS, 384, _EFFICIENTNET_WORK),
         Backbone(
             "efficientnetv2b0",
             "EfficientNetV2B0",
@@ -58,6 +66,8 @@ BACKBONES = {
                 "block6": "block5e_add",
                 "top": "block6h_add",
             },
+            717,
+            {"block3": 0.68, "block4": 0.53, "block5": 0.47, "block6": 0.26, "top": 0.02},
         ),
         Backbone(
             "mobilenetv3small",
@@ -68,6 +78,8 @@ BACKBONES = {
                 "block7": "expanded_conv_7_add",
                 "top": "expanded_conv_10_add",
             },
+            55,
+            {"block3": 0.71, "block5": 0.56, "block7": 0.36, "top": 0.05},
         ),
         Backbone(
             "mobilenetv3large",
@@ -78,6 +90,8 @@ BACKBONES = {
                 "block6": "expanded_conv_11_add",
                 "top": "expanded_conv_14_add",
             },
+            214,
+            {"block4": 0.67, "block5": 0.52, "block6": 0.29, "top": 0.04},
         ),
     )
 }

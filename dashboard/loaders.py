@@ -30,6 +30,8 @@ from core.evaluation.promotion import Judgement, judge
 from core.explain.faithfulness import Curves, centred_gaussian, random_map
 from core.runs import run as contract
 from core.runs.all_runs import list_runs, served_run
+from core.runs.estimate import Estimate
+from core.runs.estimate import estimate as estimate_seconds
 from core.runs.files import read_csv, read_json
 from core.runs.run import Run
 from dashboard.selection import EXTERNAL
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 
 DISPLAY_SIDE = 1000  # pixels: more than any column is wide
 THUMBNAIL_SIDE = 360
+MEASURED_RUNS = 20  # the newest finished ones tell how fast this machine is
 WARM_UP_DELAY = 4.0  # seconds: the first page is drawn before TensorFlow takes the processor
 
 _FILES = {
@@ -162,6 +165,23 @@ def judgement(run: Run) -> Judgement:
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _judgement(runs: tuple[tuple[str | int, ...], ...]) -> Judgement:
     return judge(Run(str(runs[0][0])))
+
+
+def estimate(config: TrainConfig, run: Run) -> Estimate | None:
+    """How long a training on the images of a run takes on this machine; see `core.runs.estimate.estimate`."""
+    runs = tuple(str(card.run.folder) for card in run_cards() if card.finished)[:MEASURED_RUNS]
+    stamps = tuple(last_change(Path(folder) / contract.MANIFEST) for folder in runs)
+    return _estimate(tuple(config.to_dict().items()), str(run.folder), runs, stamps)
+
+
+@st.cache_data(max_entries=64, ttl=60, show_spinner=False)  # the cache of trunk outputs may have been emptied
+def _estimate(
+    settings: tuple[tuple[str, Any], ...], like: str, runs: tuple[str, ...], stamps: tuple[int, ...]
+) -> Estimate | None:
+    try:
+        return estimate_seconds(TrainConfig.from_dict(dict(settings)), Run(like), [Run(folder) for folder in runs])
+    except DermLensError:
+        return None
 
 
 def image_map(run: Run) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """Which run is served: the chosen one beside it, the way to serve it, and the way back."""
 
-from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
@@ -12,18 +11,11 @@ from core.evaluation import promotion
 from core.evaluation.comparison import MEASURES, Comparison
 from core.runs.all_runs import find_run, promotions
 from core.runs.run import Run
-from dashboard import loaders
-
-Attempt = Callable[[Callable[[], object]], None]
+from dashboard import loaders, widgets
 
 
-def serving(run: Run, attempt: Attempt) -> None:
-    """The chosen run beside the served one, and what can be done.
-
-    Args:
-        run: a finished run.
-        attempt: does something and redraws the page, or says why not.
-    """
+def serving(run: Run) -> None:
+    """The chosen run, which is finished, beside the served one, and what can be done."""
     judged = loaders.judgement(run)
     if judged.served is not None and judged.served.id == run.id:
         st.markdown("This run **is served**: the clinician's page answers with it.")
@@ -37,8 +29,8 @@ def serving(run: Run, attempt: Attempt) -> None:
             reason = st.text_input("Why it is to be served all the same", key=f"promote_reason_{run.id}")
         blocked = bool(judged.objections) and not reason.strip()
         if st.button("Serve this run", icon=":material/podium:", key="retrain_promote", disabled=blocked):
-            attempt(lambda: promotion.serve(run, reason))
-    history(attempt)
+            widgets.attempt(lambda: promotion.serve(run, reason))
+    history()
 
 
 def beside(found: Comparison) -> None:
@@ -56,7 +48,7 @@ def beside(found: Comparison) -> None:
     st.caption(f"On the {len(found.table):,} test images of both runs, lesion by lesion.")
 
 
-def history(attempt: Attempt) -> None:
+def history() -> None:
     """Every promotion, and the way back to an earlier one."""
     earlier = promotions()
     if len(earlier) < 2:
@@ -77,4 +69,4 @@ def history(attempt: Attempt) -> None:
                     continue
                 label = "Back to it" if place == 1 else "Serve again"
                 if st.button(label, icon=":material/undo:", key=f"rollback_{place}", type="tertiary"):
-                    attempt(partial(promotion.serve, run, "back to an earlier run"))
+                    widgets.attempt(partial(promotion.serve, run, "back to an earlier run"))

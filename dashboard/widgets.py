@@ -15,7 +15,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from core.config import BACKBONE_CUTS, TrainConfig, plain_type
 from core.data.ham10000 import Dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
-from core.errors import DermLensError
+from core.errors import DermLensError, RunBusyError
 from core.runs.run import Run
 from dashboard import loaders
 from dashboard.charts import name_of, themed, titled
@@ -153,6 +153,18 @@ def not_yet(run: Run, what: str) -> None:
     st.info(f"This run is **{status.state}** and has no {what} yet. {reason}", icon=":material/hourglass_empty:")
     if status.state != "finished":
         st.page_link("views/retrain.py", label="See its progress", icon=":material/model_training:")
+
+
+def attempt(action: Callable[[], object]) -> None:
+    """Do it and redraw the page, or say why not."""
+    try:
+        action()
+    except RunBusyError as error:
+        st.warning(str(error), icon=":material/hourglass_top:")
+    except DermLensError as error:
+        st.error(str(error), icon=":material/error:")
+    else:
+        st.rerun()
 
 
 # ---- pieces ------------------------------------------------------------------------------------

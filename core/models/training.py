@@ -40,6 +40,7 @@ from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, MANIFEST, MODEL, SCHEMA_VERSION, SPLITS, Run
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python", "pillow")
+ENOUGH = 200  # images from which on a speed is one: the network is compiled while the first go through
 SCALE_IMAGES = 64  # heatmaps are scaled by what these calibration images show
 JOINED_TOLERANCE = 1e-4  # largest difference between trunk-then-top and the model that was saved, in logits
 
@@ -100,7 +101,18 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     write_results(run, splits, logits, strangeness, scale, min(SCALE_IMAGES, len(rows["calibration"])))
     manifest = run.manifest()
     manifest["seconds"] = round(time.monotonic() - started, 1)
+    manifest["speed"] = _speed(sources.cache)
     run.write_json(MANIFEST, manifest)
+
+
+def _speed(cache: TrunkCache | None) -> dict[str, float | None]:
+    """Images a second through the frozen part, None where too few were computed to tell, and seconds spent on it."""
+    seconds = cache.seconds if cache else 0.0
+    enough = cache is not None and cache.computed >= ENOUGH
+    return {
+        "trunk": round(cache.computed / seconds, 1) if cache and enough and seconds else None,
+        "trunk_seconds": round(seconds, 1),
+    }
 
 
 # ---- data --------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ class TrunkCache:
         self.shape = tuple(trunk.output.shape[1:])
         self.row_bytes = int(np.prod(self.shape)) * ROW_TYPE.itemsize
         self._trunk_hash = _trunk_hash(trunk)
+        self.computed, self.seconds = 0, 0.0  # images that were not on disk, and what they took
 
     def outputs(self, dataset: Dataset, images: pd.DataFrame, view: int, step: Callable) -> np.ndarray:
         """Outputs of one view of images, from disk or computed now.
@@ -154,6 +155,7 @@ class TrunkCache:
         whole_batches = partial.stat().st_size // batch_bytes if partial.exists() else 0
         already = whole_batches * BATCH
         batches = in_batches(rows[already:], views[already:], BATCH)
+        started = time.monotonic()
         try:
             with partial.open("ab") as stream:
                 stream.truncate(whole_batches * batch_bytes)
@@ -173,6 +175,8 @@ class TrunkCache:
                 "go on with --resume: what was computed is kept."
             ) from error
         partial.replace(path)
+        self.computed += total - already
+        self.seconds += time.monotonic() - started
 
 
 CAMERAS = 2

@@ -26,46 +26,56 @@ COMMAND = (sys.executable, "-u", str(PROJECT / "train.py"))
 PATIENCE = 10.0  # seconds to wait for another start that is under way
 
 
-def active_run(root: Path | None = None) -> Run | None:
-    """The run that is queued or running now, or None. A run that cannot be read is not."""
-    for run in list_runs(root):
+def active_runs(root: Path | None = None) -> list[Run]:
+    """The run that is under way, then those that are queued, the oldest first. A run that cannot be read is neither."""
+    found: dict[str, list[Run]] = {state: [] for state in ACTIVE}
+    for run in reversed(list_runs(root)):
         with suppress(RunError):
-            if run.status().state in ACTIVE:
-                return run
-    return None
+            state = run.status().state
+            if state in ACTIVE:
+                found[state].append(run)
+    return [*found["running"], *found["queued"]]
 
 
-def start(config: TrainConfig, folder: Path | None = None) -> Run:
+def active_run(root: Path | None = None) -> Run | None:
+    """The first of `active_runs`, or None."""
+    return next(iter(active_runs(root)), None)
+
+
+def start(config: TrainConfig, folder: Path | None = None, wait: bool = False) -> Run:
     """Create a run and train it in a process of its own.
 
     Args:
         config: what is asked for.
         folder: see `Run.create`.
+        wait: whether it queues behind the trainings under way, see `core.runs.queue`, instead of being refused.
 
     Raises:
         DatasetError: the folder that is named is no data set.
-        RunBusyError: a training is under way.
+        RunBusyError: a training is under way, and it was not to wait.
         RunError: the folder of runs cannot be written, or no process can be started.
     """
     check_named_folder(config)
-    with _one_start_at_a_time():
+    with one_start_at_a_time():
+        _refuse_when_busy(wait)
         run = Run.create(config, folder)
-        _spawn(run)
+        _spawn(run, wait)
     return run
 
 
-def resume(run: Run) -> None:
-    """Go on with a failed, stopped or lost run from its last whole epoch.
+def resume(run: Run, wait: bool = False) -> None:
+    """Go on with a failed, stopped or lost run from its last whole epoch; `wait` as of `start`.
 
     Raises:
-        RunBusyError: a training is under way.
+        RunBusyError: a training is under way, and it was not to wait.
         RunError: the run is finished, or no process can be started.
     """
     state = run.status().state
     if state not in RESUMABLE:
         raise RunError(f"Only a {', '.join(RESUMABLE)} run can go on. Received: run {run.id!r}, {state}.")
-    with _one_start_at_a_time():
-        _spawn(run)
+    with one_start_at_a_time():
+        _refuse_when_busy(wait)
+        _spawn(run, wait)
 
 
 def examine(run: Run) -> None:
@@ -111,9 +121,14 @@ def stop(run: Run) -> None:
 
 
 @contextmanager
-def _one_start_at_a_time() -> Iterator[None]:
-    """Held while a job starts, so that two tabs cannot both find the machine free."""
-    root = runs_root()
+def one_start_at_a_time(root: Path | None = None) -> Iterator[None]:
+    """Held while a job starts, so that two of them cannot both find the machine free.
+
+    Raises:
+        RunBusyError: another start hangs.
+        RunError: the folder of runs cannot be written.
+    """
+    root = root or runs_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(root / ".starting", timeout=PATIENCE)
@@ -128,22 +143,25 @@ def _one_start_at_a_time() -> Iterator[None]:
             "Check who may write there, or name another folder with DERMLENS_RUNS."
         ) from error
     try:
-        busy = active_run(root)
-        if busy is not None:
-            raise RunBusyError(
-                f"One training runs at a time. Received: run {busy.id!r} is under way. Wait for it, or stop it."
-            )
         yield
     finally:
         lock.release()
 
 
-def _spawn(run: Run) -> None:
+def _refuse_when_busy(wait: bool) -> None:
+    busy = None if wait else active_run()
+    if busy is not None:
+        raise RunBusyError(
+            f"One training runs at a time. Received: run {busy.id!r} is under way. Wait for it, or stop it."
+        )
+
+
+def _spawn(run: Run, wait: bool) -> None:
     """Start the process that trains a run, and say in its status who that is."""
     (run.folder / STOP_REQUEST).unlink(missing_ok=True)
     before = run.status()
     try:
-        who = _process(run, (*COMMAND, "--resume", str(run.folder)))
+        who = _process(run, (*COMMAND, "--resume", str(run.folder), *(["--wait"] if wait else [])))
     except RunError as error:
         run.write_status(dataclasses.replace(before, state="failed", message="Failed.", error=str(error)))
         raise

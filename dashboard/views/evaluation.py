@@ -12,6 +12,7 @@ from core.runs.run import Run
 from dashboard import charts, loaders, selection, trust_sections, widgets
 from dashboard.answers import Answers
 from dashboard.operating_section import operating_points
+from dashboard.published_section import published
 from dashboard.selection import EXTERNAL
 from dashboard.subgroup_section import subgroups
 from dashboard.widgets import PARTS, Tile, interval, percent
@@ -43,6 +44,8 @@ def body(run: Run) -> None:
     )  # fmt: skip
     explain_part(part, evaluations.get(part, {}).get("data", {}))
     headline(choices[part])
+    if part == "test" and not run.synthetic:
+        published(choices[part])
     section = st.segmented_control(
         "Section", [DIAGNOSES, *SECTIONS], default=DIAGNOSES, required=True, key="evaluation_section",
         persist_state="session", label_visibility="collapsed",

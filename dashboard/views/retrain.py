@@ -1,26 +1,19 @@
 """Start a training, watch it, stop it, go on with it, and choose which run is served."""
 
 import contextlib
-from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from core.config import TrainConfig
 from core.data.decisions import Decisions
-from core.errors import ConfigError, DermLensError, RunBusyError
+from core.errors import ConfigError, DermLensError
+from core.presets import PRESETS
 from core.runs import jobs
-from core.runs.run import ACTIVE, Run, Status
-from dashboard import charts, loaders, serving_section, widgets
+from core.runs.run import Run
+from dashboard import loaders, serving_section, widgets
+from dashboard.progress_sections import details, examination, progress, queue
 
-PHASES = {
-    "waiting": "Starting",
-    "data": "Reading and checking the images",
-    "trunk": "Computing what the frozen part sees",
-    "training": "Training",
-    "evaluation": "Evaluating",
-    "done": "Done",
-}
 ENDED = {
     "failed": "This run **failed**.",
     "stopped": "This run was **stopped**.",
@@ -28,111 +21,24 @@ ENDED = {
 }
 
 
-# ---- progress ----------------------------------------------------------------------------------
-
-
-@st.fragment(run_every=2)
-def progress(run: Run) -> None:
-    """Redraws itself every two seconds from the run's folder; the training does not need this page."""
-    try:
-        under_way(run)
-    except DermLensError as error:
-        st.error(str(error), icon=":material/error:")
-
-
-def under_way(run: Run) -> None:
-    """How far the training is, and the button that stops it."""
-    status = run.status()
-    if status.state not in ACTIVE:
-        st.session_state[widgets.PICK_KEY] = run.id  # whatever it came to, the page shows it
-    if status.state not in ACTIVE or status.state != st.session_state.get("retrain_state"):
-        st.session_state["retrain_state"] = status.state
-        st.rerun()  # the whole page, sidebar included, has news
-    words, share = stage(status)
-    st.progress(share, text=f"**{words}**")
-    speed = f"{status.images_per_second:,.0f} images/s" if status.images_per_second else "–"
-    left = widgets.duration(status.seconds_left)
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        st.markdown(f"Speed: **{speed}**")
-        st.markdown(f"Left in this phase: **{left}**")
-        stopping = run.stop_requested()
-        label = "Stopping…" if stopping else "Stop"
-        if st.button(label, icon=":material/stop_circle:", disabled=stopping, key="retrain_stop"):
-            jobs.stop(run)
-            st.rerun(scope="fragment")
-    details(run)
-
-
-def stage(status: Status) -> tuple[str, float]:
-    """What is being done, in words, and how much of this phase is done, 0 to 1."""
-    if status.phase == "training" and status.epochs:
-        epoch = min(status.epoch + 1, status.epochs)
-        return f"Training: epoch {epoch} of at most {status.epochs}", min(1.0, status.epoch / status.epochs)
-    words = status.message or PHASES.get(status.phase, status.phase)
-    return words, status.share or 0.0
-
-
-def details(run: Run) -> None:
-    """Curves so far, and the end of the log."""
-    history = loaders.history(run)
-    if not history.empty:
-        left, right = st.columns(2)
-        with left:
-            widgets.chart(charts.curves({"": history}, "loss", False), "retrain_loss", "Loss so far")
-        with right:
-            figure = charts.curves({"": history}, "balanced_accuracy", True)
-            widgets.chart(figure, "retrain_balanced", "Balanced accuracy so far")
-        st.caption("dotted: training · solid: validation · ★ best epoch")
-    log = run.log(last_lines=8)
-    if log:
-        st.code(log, language=None, wrap_lines=True)
-
-
-def ended(run: Run) -> None:
-    """What can be done with a run that is not under way."""
+def ended(run: Run, busy: bool) -> None:
+    """What can be done with a run that is not under way; a busy machine makes it wait for its turn."""
     status = run.status()
     if status.error:
         st.error(status.error, icon=":material/error:")
     if status.state in jobs.RESUMABLE:
         epochs = f"{status.epoch} whole epoch{'' if status.epoch == 1 else 's'}"
         st.markdown(f"{ENDED[status.state]} It has {epochs}, and can go on from there with its own settings.")
-        if st.button("Go on with it", icon=":material/play_arrow:", key="retrain_resume"):
-            attempt(lambda: jobs.resume(run))
+        label = "Go on with it after the others" if busy else "Go on with it"
+        if st.button(label, icon=":material/play_arrow:", key="retrain_resume"):
+            widgets.attempt(lambda: jobs.resume(run, wait=busy))
         with st.expander("Its log and curves", on_change="rerun") as log:
             if log.open:
                 details(run)
     elif status.state == "finished":
-        serving_section.serving(run, attempt)
+        serving_section.serving(run)
         st.page_link("views/overview.py", label="See its figures", icon=":material/dashboard:")
         examination(run)
-
-
-@st.fragment(run_every=2)
-def examination(run: Run) -> None:
-    """How far the examination of a finished run is, and the button that makes what it lacks."""
-    status = run.status()
-    if status.examining:
-        st.session_state["retrain_examined"] = run.id
-        st.progress(status.share or 0.0, text=f"**Being examined:** {status.message}")
-    elif st.session_state.pop("retrain_examined", None) == run.id:
-        st.rerun()
-    elif not run.model_card() or status.error:
-        reason = f" It ended early: {status.error}" if status.error else ""
-        st.markdown(f"This run was **not examined to the end**: quality of the images, labels, heatmaps.{reason}")
-        if st.button("Examine it", icon=":material/fact_check:", key="retrain_examine"):
-            attempt(lambda: jobs.examine(run))
-
-
-def attempt(action: Callable[[], object]) -> None:
-    """Do it and redraw, or say why not."""
-    try:
-        action()
-    except RunBusyError as error:
-        st.warning(str(error), icon=":material/hourglass_top:")
-    except DermLensError as error:
-        st.error(str(error), icon=":material/error:")
-    else:
-        st.rerun()
 
 
 # ---- a new one ---------------------------------------------------------------------------------
@@ -146,8 +52,8 @@ def settings_of(run: Run | None) -> TrainConfig:
     return TrainConfig(dataset="synthetic", backbone="efficientnet_lite0")
 
 
-def launch(values: dict[str, Any]) -> None:
-    """Start what was entered, and show it."""
+def launch(values: dict[str, Any], wait: bool) -> None:
+    """Start what was entered, and show it; or let it wait for its turn."""
     try:
         config = TrainConfig.from_dict(values)
     except ConfigError as error:
@@ -155,9 +61,11 @@ def launch(values: dict[str, Any]) -> None:
         return
 
     def begin() -> None:
-        st.session_state[widgets.PICK_KEY] = jobs.start(config).id
+        started = jobs.start(config, wait=wait)
+        if not wait:
+            st.session_state[widgets.PICK_KEY] = started.id
 
-    attempt(begin)
+    widgets.attempt(begin)
 
 
 def exclusions(run: Run) -> None:
@@ -170,21 +78,65 @@ def exclusions(run: Run) -> None:
             st.caption(f"{images} of this run's data set, excluded on the page Audit, will be left out of training.")
 
 
+def recipe(run: Run | None) -> tuple[str, TrainConfig]:
+    """What the form begins with, and what that costs here."""
+    own = settings_of(run)
+    starts = {name: preset.apply(own) for name, preset in PRESETS.items() if run is not None or name != "same"}
+    chosen = st.radio(
+        "Begin with", list(starts), format_func=lambda name: PRESETS[name].title, key="retrain_preset",
+        captions=[f"{PRESETS[name].sentence} {cost(start, run)}" for name, start in starts.items()],
+    )  # fmt: skip
+    name = chosen or next(iter(starts))
+    return name, starts[name]
+
+
+def cost(config: TrainConfig, run: Run | None) -> str:
+    """How long it takes here, in a few words."""
+    found = loaders.estimate(config, run) if run is not None else None
+    if found is None:
+        return ""
+    kind = "measured" if found.measured else "told from another training"
+    return f"At most about {widgets.duration(found.seconds)} here, {kind}."
+
+
+def cost_in_full(config: TrainConfig, run: Run) -> None:
+    """Where the time goes, for what stands in the form."""
+    found = loaders.estimate(config, run)
+    if found is None:
+        st.caption(":material/timer: How long that takes on this machine is known after the first training.")
+        return
+    trunk = widgets.duration(found.trunk) if found.trunk >= 1 else "nothing, its outputs are on disk"
+    st.caption(
+        f":material/timer: On the images of the chosen run at most about **{widgets.duration(found.seconds)}** on this "
+        f"machine: {trunk} for the frozen part, {widgets.duration(found.training)} for {config.epochs:,} epochs, "
+        f"{widgets.duration(found.rest)} for reading and evaluating. "
+        + ("" if found.measured else "This network and cut was not trained here yet: told from what was. ")
+        + "The examination comes after it, while the run can be used already."
+    )
+
+
 def body(run: Run | None = None) -> None:
     """Progress of the training under way, then what can be done with the chosen run, then the form."""
-    active = jobs.active_run()
+    under_way = jobs.active_runs()
+    active, waiting = next(iter(under_way), None), under_way[1:]
     if active is not None:
         st.subheader(f"Under way: {active.id}")
         progress(active)
-    if run is not None and (active is None or run.id != active.id):
+    queue(waiting)
+    if run is not None and run.id not in [other.id for other in under_way]:
         st.subheader("The chosen run")
-        ended(run)
+        ended(run, busy=active is not None)
     st.subheader("A new training")
     if run is not None:
         exclusions(run)
-    values = widgets.settings_form(settings_of(run), f"retrain_{run.id if run else 'first'}")
-    if st.button("Start the training", "retrain_start", type="primary", icon=":material/play_arrow:"):
-        launch(values)
+    preset, start = recipe(run)
+    values = widgets.settings_form(start, f"retrain_{run.id if run else 'first'}_{preset}")
+    if run is not None:
+        with contextlib.suppress(ConfigError):  # said when it is started
+            cost_in_full(TrainConfig.from_dict(values), run)
+    label, icon = ("Add to the queue", "queue") if active else ("Start the training", "play_arrow")
+    if st.button(label, "retrain_start", type="primary", icon=f":material/{icon}:"):
+        launch(values, wait=active is not None)
 
 
 widgets.page("Retrain", "Start a training and watch it: it goes on when this page is closed.", body, without_run=body)

@@ -26,11 +26,14 @@ TRAINER = f"""
 import os, signal, sys, time
 sys.path.insert(0, {str(PROJECT)!r})
 from core.runs.progress import Progress
+from core.runs.queue import wait_for_turn
 from core.runs.run import Run
 assert sys.argv[1] == "--resume"
 run = Run(sys.argv[2])
 signal.signal(signal.SIGTERM, lambda *_: (run.folder / "stop").touch())
 print("in", os.getcwd(), flush=True)
+if "--wait" in sys.argv:
+    wait_for_turn(run)
 with run.writing():
     progress = Progress(run, 3)
     with progress.telling():
@@ -384,3 +387,54 @@ def test_an_examination_is_a_process_of_its_own(served_run):
         assert served_run.model_card(), served_run.log()
     finally:
         end(served_run)
+
+
+# ---- the queue -----------------------------------------------------------------------------------
+
+
+def test_queued_trainings_take_their_turns(trainer):
+    """One at a time, in the order in which they were queued, whoever is stopped in between."""
+    trainer()
+    first = started()
+    second, third = (jobs.start(TrainConfig(seed=seed), wait=True) for seed in (1, 2))
+    wait_for(lambda: "Waiting for" in second.status().message and "Waiting for" in third.status().message)
+    assert [run.id for run in jobs.active_runs()] == [first.id, second.id, third.id]
+    with pytest.raises(RunBusyError):
+        jobs.start(TrainConfig())
+    jobs.stop(first)
+    wait_for(lambda: state(second) == "running")
+    assert (state(first), state(third)) == ("stopped", "queued")
+    jobs.stop(second)
+    wait_for(lambda: state(third) == "running")
+
+
+def test_a_queued_training_can_be_taken_out(trainer):
+    trainer()
+    first = started()
+    second = jobs.start(TrainConfig(), wait=True)
+    wait_for(lambda: "Waiting for" in second.status().message)
+    jobs.stop(second)
+    wait_for(lambda: state(second) == "stopped")
+    assert state(first) == "running"
+
+
+def test_what_waits_goes_on_when_who_is_before_it_is_killed(trainer):
+    trainer()
+    first = started()
+    second = jobs.start(TrainConfig(), wait=True)
+    wait_for(lambda: "Waiting for" in second.status().message)
+    os.kill(first.status().pid, signal.SIGKILL)
+    wait_for(lambda: state(second) == "running")
+    assert state(first) == "lost"
+
+
+def test_nobody_begins_while_a_run_is_examined(trainer, make, runs_folder):
+    """Both would take twice as long, and the speed that is measured would be wrong."""
+    trainer()
+    examined = make(runs_folder, "examined")
+    who = {"pid": os.getpid(), "pid_started": psutil.Process().create_time()}
+    examined.write_status(Status(state="finished", phase="examination", **who))
+    waiting = jobs.start(TrainConfig(), wait=True)
+    wait_for(lambda: examined.id in waiting.status().message)
+    examined.write_status(Status(state="finished", phase="done"))
+    wait_for(lambda: state(waiting) == "running")

@@ -1,0 +1,148 @@
+"""How long a training will take here, from the speed of those that this machine has finished."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import median
+
+from core.backbones import ALL, BACKBONES, HEAD
+from core.config import TrainConfig
+from core.errors import DermLensError
+from core.places import cache_root
+from core.runs.run import Run
+
+STEP = 3.0  # passes of the trained part that a step of training costs: one forward, about two back
+OTHERS = 3500  # pictures besides the data set that the refusal is fitted on
+SAME_TRUNK = ("backbone", "weights", "train_from")
+SAME_VIEWS = (*SAME_TRUNK, "seed", "rotation", "shift", "zoom", "flips")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that a training takes, at most: it may stop early.
+
+    Attributes:
+        trunk: to compute outputs of the frozen part; 0 where all are on disk.
+        training: for all epochs.
+        rest: to read the images, to evaluate.
+        measured: whether this very network and cut has been measured here; otherwise it is told from another one.
+    """
+
+    trunk: float
+    training: float
+    rest: float
+    measured: bool
+
+    @property
+    def seconds(self) -> float:
+        """All together."""
+        return self.trunk + self.training + self.rest
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A finished run and what it took: images a second through the trunk and in training, and seconds of the rest."""
+
+    config: TrainConfig
+    data: str
+    trunk: float | None
+    training: float
+    rest: float
+
+
+def estimate(config: TrainConfig, like: Run, runs: Sequence[Run]) -> Estimate | None:
+    """What a training would take on the images of an earlier run.
+
+    Args:
+        config: what would be trained.
+        like: a run on the same images: how many there are in each part.
+        runs: whatever was trained on this machine.
+
+    Returns:
+        None while nothing has been measured.
+
+    Raises:
+        RunError: `like` cannot be read.
+    """
+    manifest = like.manifest()
+    counts, data = manifest.get("split", {}).get("counts", {}), manifest.get("data", {})
+    seen = [found for run in runs if (found := _look_at(run)) is not None]
+    if not seen or not counts.get("train"):
+        return None
+    same = [run for run in seen if _alike(run.config, config, SAME_TRUNK)]
+    speed = _training_speed(config, same, seen)
+    trunk_speed = _trunk_speed(config, same, seen)
+    if speed is None or trunk_speed is None:
+        return None
+    total, train = sum(counts.values()), counts["train"]
+    fingerprint = data.get("fingerprint", "")
+    passes = _missing_passes(config, [run for run in same if run.data == fingerprint], total, train)
+    rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
+    return Estimate(passes / trunk_speed, config.epochs * train / speed, median(rests), bool(same))
+
+
+def _look_at(run: Run) -> _Seen | None:
+    """What a finished run took; None of an older version's, or one that cannot be read."""
+    with suppress(DermLensError, KeyError, TypeError, ZeroDivisionError):
+        manifest, config = run.manifest(), run.config()
+        speed, history = manifest["speed"], run.history()
+        train = manifest["split"]["counts"]["train"]
+        return _Seen(
+            config, manifest["data"]["fingerprint"], speed["trunk"], train / float(history["seconds"].median()),
+            max(0.0, manifest["seconds"] - speed["trunk_seconds"] - float(history["seconds"].sum())),
+        )  # fmt: skip
+    return None
+
+
+def _alike(one: TrainConfig, other: TrainConfig, names: tuple[str, ...]) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _missing_passes(config: TrainConfig, same: list[_Seen], total: int, train: int) -> int:
+    """Images that have to go through the frozen part, with what lies on disk from runs on the same images."""
+    if config.train_from == ALL:
+        return 0
+    kept = any((cache_root() / "trunk").glob(f"{config.backbone}-{config.train_from}-*.f32"))
+    plain = bool(same) and kept
+    views = max((run.config.views for run in same if kept and _alike(run.config, config, SAME_VIEWS)), default=1)
+    return (0 if plain else total + OTHERS) + train * max(0, config.views - views)
+
+
+def _work(config: TrainConfig, trained: bool) -> float:
+    """Millions of multiply-adds of one image, below the cut or above it."""
+    backbone = BACKBONES[config.backbone]
+    share = {HEAD: 0.0, ALL: 1.0}.get(config.train_from)
+    above = backbone.above[config.train_from] if share is None else share
+    return backbone.work * (above if trained else 1 - above)
+
+
+def _trunk_speed(config: TrainConfig, same: list[_Seen], seen: list[_Seen]) -> float | None:
+    """Images a second through the frozen part."""
+    exact = [run.trunk for run in same if run.trunk]
+    if exact:
+        return median(exact)
+    rate = _rate(config, seen)
+    return rate / max(_work(config, trained=False), 1.0) if rate else None
+
+
+def _training_speed(config: TrainConfig, same: list[_Seen], seen: list[_Seen]) -> float | None:
+    """Images a second in an epoch."""
+    if same:
+        return median(run.training for run in same)
+    if config.train_from == HEAD:  # hardly any arithmetic: another network's head is as fast
+        heads = [run.training for run in seen if run.config.train_from == HEAD]
+        return median(heads) if heads else _rate(config, seen)
+    rate = _rate(config, seen)
+    return rate / (STEP * max(_work(config, trained=True), 1.0)) if rate else None
+
+
+def _rate(config: TrainConfig, seen: list[_Seen]) -> float | None:
+    """Multiply-adds a second, in millions; of the same network where one was measured."""
+    rates = [(run.config.backbone, run.trunk * _work(run.config, trained=False)) for run in seen if run.trunk]
+    rates += [
+        (run.config.backbone, run.training * STEP * _work(run.config, trained=True))
+        for run in seen
+        if run.config.train_from != HEAD
+    ]
+    own = [rate for name, rate in rates if name == config.backbone]
+    return median(own or [rate for _, rate in rates]) if rates else None

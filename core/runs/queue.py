@@ -1,0 +1,57 @@
+"""Trainings one after another: a queued one is a process that waits for its turn, so that no page need be open."""
+
+import dataclasses
+import time
+
+from core.errors import RunError, TrainingStopped
+from core.runs.all_runs import list_runs
+from core.runs.jobs import active_runs, one_start_at_a_time
+from core.runs.run import STOP_REQUEST, Run
+from core.runs.status import own_process
+
+PAUSE = 1.0  # seconds between two looks
+
+
+def wait_for_turn(run: Run) -> None:
+    """Return once no training is under way that runs already or was queued earlier, and no run is being examined.
+
+    The run is then "running", so that nobody else finds the machine free.
+
+    Raises:
+        TrainingStopped: it was asked to stop while it waited; its status says so.
+        RunError: the run cannot be written.
+    """
+    status = dataclasses.replace(run.status(), state="queued", phase="waiting", error=None, **own_process())
+    said = None
+    while True:
+        if run.stop_requested():
+            (run.folder / STOP_REQUEST).unlink(missing_ok=True)
+            run.write_status(dataclasses.replace(status, state="stopped", message="Stopped while it waited."))
+            raise TrainingStopped(f"Stopped while it waited. Go on with: python train.py --resume {run.id}")
+        with one_start_at_a_time(run.folder.parent):
+            first = _first_before(run)
+            if first is None:
+                run.write_status(dataclasses.replace(status, state="running", message="Starting."))
+                return
+        if first != said:
+            said = first
+            run.write_status(dataclasses.replace(status, message=f"Waiting for {first}."))
+            print(f"[waiting] for {first}", flush=True)
+        time.sleep(PAUSE)
+
+
+def _first_before(run: Run) -> str | None:
+    """The id of a run whose turn is before this one's; None when it is this one's."""
+    root = run.folder.parent
+    for other in active_runs(root):  # those that run come first, then those that wait, the oldest first
+        if other.id == run.id:
+            break
+        return other.id
+    return next((other.id for other in list_runs(root) if other.id != run.id and _is_examined(other)), None)
+
+
+def _is_examined(run: Run) -> bool:
+    try:
+        return run.status().examining
+    except RunError:  # a damaged run does not stand in the way
+        return False
