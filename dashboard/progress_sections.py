@@ -19,6 +19,14 @@ PHASES = {
 }
 
 
+def progress_begins(run: Run) -> None:
+    """Take note of the state that the page is drawn for: `progress` draws it anew when that changes.
+
+    Not within `progress` itself: a page that learns of a training as a button is pressed would forget the press.
+    """
+    st.session_state["retrain_state"] = run.status().state
+
+
 @st.fragment(run_every=2)
 def progress(run: Run) -> None:
     """Redraws itself every two seconds from the run's folder; the training does not need this page."""

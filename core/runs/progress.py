@@ -25,7 +25,7 @@ class Progress:
 
     def __init__(self, run: Run, epochs: int) -> None:
         self.run = run
-        self.status = Status(state="running", epochs=epochs, **own_process())
+        self.status = Status(state="running", epoch=run.status().epoch, epochs=epochs, **own_process())
         self._last_beat = self._last_line = 0.0
         self._phase_started = time.monotonic()
 

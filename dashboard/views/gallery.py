@@ -1,6 +1,7 @@
 """A run's answers beside their images: any selection of them, the wrong ones first, with what each rests on."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -10,14 +11,15 @@ from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.evaluation.subgroups import NAMES, members
 from core.runs.run import Run
-from dashboard import charts, findings, gallery_table, loaders, picked, selection, widgets
+from dashboard import charts, gallery_table, loaders, picked, selection, widgets
 from dashboard.gallery_details import details
+from dashboard.mistake_sections import EVERY_RUN, IMAGES, PAIRS, confused_pairs, wrong_in_every_run
 from dashboard.picked import Picked
-from dashboard.selection import AGREED, ALL, ALL_PARTS, AS_PICKED, EXTERNAL, ORDERS, RIGHT, SURE, WRONG, Selection
+from dashboard.selection import ALL, ALL_PARTS, AS_PICKED, EXTERNAL, ORDERS, RIGHT, SURE, WRONG, Selection
+from dashboard.take_away import take_away
 from dashboard.widgets import PARTS, percent
 
 ON_A_PAGE = 12
-IMAGES, PAIRS, EVERY_RUN = "Images", "Confused pairs", "Wrong in every run"
 Waiting = tuple[str, str, Any]  # path, code to explain, the place of its picture
 
 
@@ -31,21 +33,21 @@ def body(run: Run) -> None:
         "View", [IMAGES, PAIRS, EVERY_RUN], default=IMAGES, required=True, key="view", bind="query-params",
         label_visibility="collapsed",
     )  # fmt: skip
+    pick = the_pick()
+    table, asked = filters(run, pick)
     if view == PAIRS:
-        pairs(gallery_table.answers(run))
+        confused_pairs(selection.select(table, replace(asked, which=ALL)))
     elif view == EVERY_RUN:
-        every_run(run, gallery_table.answers(run))
+        wrong_in_every_run(run, selection.select(table, replace(asked, which=WRONG)))
     else:
-        images(run)
+        images(run, pick, table, asked)
 
 
 # ---- the gallery -------------------------------------------------------------------------------
 
 
-def images(run: Run) -> None:
+def images(run: Run, pick: Picked | None, table: pd.DataFrame, asked: Selection) -> None:
     """The images that all filters leave."""
-    pick = the_pick()
-    table, asked = filters(run, pick)
     rows = selection.select(table, asked)
     if pick:
         about(pick, asked, len(rows))
@@ -135,48 +137,6 @@ def current_page(pages: int) -> int:
     return page
 
 
-def take_away(run: Run, rows: pd.DataFrame, pick: Picked | None, asked: Selection, paths: dict[str, str]) -> None:
-    """Save the selection, and take it away as a table or as pictures."""
-    with st.popover("Selections", icon=":material/bookmark:"):
-        name = st.text_input("Save these images under a name", key=f"save_as_{pick.token if pick else ''}")
-        if st.button("Save", icon=":material/bookmark_add:", key="save_selection", disabled=not name.strip()):
-            whole = pick and len(rows) == len(pick.image_ids)
-            saved = pick if pick and whole else picked.keep(in_words(asked, pick), rows["image_id"])
-            picked.save(saved, name)
-            show(saved)
-        for saved in picked.named():
-            with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-                if st.button(saved.label, key=f"open_pick_{saved.token}", type="tertiary", help=saved.title):
-                    show(saved)
-                if st.button("", icon=":material/delete:", key=f"drop_pick_{saved.token}", type="tertiary",
-                             help=f"Forget the name {saved.name}"):  # fmt: skip
-                    picked.save(saved, "")
-                    st.rerun()
-    st.download_button(
-        "CSV", lambda: findings.as_csv(rows), f"{run.id}-selection-research-only.csv", "text/csv",
-        icon=":material/table:", key="export_csv", help=f"The {len(rows):,} answers as a table", on_click="ignore",
-    )  # fmt: skip
-    most = gallery_table.MOST_EXPORTED
-    first = f"the first {most} images" if len(rows) > most else "the images"
-    st.download_button(
-        "Pictures", lambda: gallery_table.as_zip(run, rows, paths), f"{run.id}-selection-research-only.zip",
-        "application/zip", icon=":material/folder_zip:", key="export_zip", on_click="ignore",
-        help=f"A zip of {first}, each with the heatmap of its answer, and of the table",
-    )  # fmt: skip
-
-
-def in_words(asked: Selection, pick: Picked | None) -> str:
-    """What a selection holds, for people."""
-    parts = [pick.title] if pick else []
-    parts += [f"{asked.which.lower()} answers"] if asked.which != ALL else []
-    parts += [f"truth {charts.name_of(asked.truth)}"] if asked.truth else []
-    parts += [f"called {charts.name_of(asked.said)}"] if asked.said else []
-    parts += [f"{NAMES[by]} {group}" for by, group in asked.groups.items()]
-    parts += [f"{PARTS[asked.part].lower()} images"] if asked.part in PARTS else []
-    parts += [asked.part] if asked.part.startswith(EXTERNAL) else []
-    return ", ".join(parts) or "all images"
-
-
 # ---- a pick ------------------------------------------------------------------------------------
 
 
@@ -187,12 +147,6 @@ def the_pick() -> Picked | None:
     if token and found is None:
         st.warning("The images of this address are not kept any more. All are shown.", icon=":material/link_off:")
     return found
-
-
-def show(pick: Picked) -> None:
-    """Show picked images on this page, with the filters as they are."""
-    st.query_params["picked"] = pick.token
-    st.rerun()
 
 
 def about(pick: Picked, asked: Selection, shown: int) -> None:
@@ -292,69 +246,6 @@ def heatmaps(run: Run, waiting: list[Waiting]) -> None:
     for (_, code, place), picture in zip(waiting, pictures, strict=True):
         name = charts.SHORT[code].replace("-<br>", "").replace("<br>", " ")
         place.image(picture, caption=name, width="stretch", alt=f"Heatmap of {charts.name_of(code)}")
-
-
-# ---- the other views ---------------------------------------------------------------------------
-
-
-def pairs(table: pd.DataFrame) -> None:
-    """Which diagnosis is taken for which, most often; a row opens its images."""
-    test = table[table["split"] == "test"]
-    found = selection.confused_pairs(test)
-    if found.empty:
-        st.info("No test image is taken for another diagnosis.", icon=":material/check:")
-        return
-    st.caption("On the test images. Choose a row to see its images.")
-    shown = pd.DataFrame(
-        {
-            "Truth": found["dx"].map(charts.name_of),
-            "Taken for": found["predicted"].map(charts.name_of),
-            "Images": found["images"],
-            "Share of the true diagnosis": 100 * found["share"],
-        }
-    )
-    share = st.column_config.ProgressColumn(format="%.0f %%", min_value=0, max_value=100)
-
-    def chosen() -> None:
-        for place in st.session_state["confused_pairs"].selection.rows:
-            names = {
-                name: charts.name_of(found[column][place]) for name, column in (("truth", "dx"), ("said", "predicted"))
-            }
-            st.session_state.update(view=IMAGES, part="test", answers=ALL, **names)
-
-    st.dataframe(
-        shown, hide_index=True, on_select=chosen, selection_mode="single-row", key="confused_pairs",
-        column_config={"Share of the true diagnosis": share},
-    )  # fmt: skip
-
-
-def every_run(run: Run, table: pd.DataFrame) -> None:
-    """Test images that every comparable run gets wrong: hard cases, or wrong labels."""
-    runs = gallery_table.comparable(run)
-    if len(runs) < 2:
-        st.info(
-            "There is only one finished run with this split. Train another one on the same images, with the same seed, "
-            "and what both get wrong stands here.",
-            icon=":material/compare:",
-        )
-        return
-    wrong = table[table["wrong_runs"] == table["runs"]]
-    of = f"{len(runs):,} runs that were tested on the same images"
-    if wrong.empty:
-        st.info(f"No image is wrong in all of the {of}.", icon=":material/check:")
-        return
-    st.markdown(
-        f"**{len(wrong):,} test images** are wrong in all of the {of}: hard cases, or labels worth a second look."
-    )
-    widgets.chart(
-        charts.class_bars(wrong["dx"], log=False), "every_run_codes", "Images that every run gets wrong, by diagnosis"
-    )
-
-    def see() -> None:
-        st.query_params["picked"] = picked.keep(f"Wrong in all of {len(runs)} runs", wrong["image_id"]).token
-        st.session_state.update(view=IMAGES, part=ALL_PARTS, answers=ALL, order=AGREED)
-
-    st.button("See them", icon=":material/photo_library:", key="every_run_open", type="primary", on_click=see)
 
 
 widgets.page(

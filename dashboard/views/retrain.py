@@ -12,7 +12,7 @@ from core.presets import PRESETS
 from core.runs import jobs
 from core.runs.run import Run
 from dashboard import loaders, serving_section, widgets
-from dashboard.progress_sections import details, examination, progress, queue
+from dashboard.progress_sections import details, examination, progress, progress_begins, queue
 
 ENDED = {
     "failed": "This run **failed**.",
@@ -24,8 +24,9 @@ ENDED = {
 def ended(run: Run, busy: bool) -> None:
     """What can be done with a run that is not under way; a busy machine makes it wait for its turn."""
     status = run.status()
-    if status.error:
-        st.error(status.error, icon=":material/error:")
+    error = status.error or (last_error(run) if status.state == "lost" else "")
+    if error:
+        st.error(error, icon=":material/error:")
     if status.state in jobs.RESUMABLE:
         epochs = f"{status.epoch} whole epoch{'' if status.epoch == 1 else 's'}"
         st.markdown(f"{ENDED[status.state]} It has {epochs}, and can go on from there with its own settings.")
@@ -39,6 +40,12 @@ def ended(run: Run, busy: bool) -> None:
         serving_section.serving(run)
         st.page_link("views/overview.py", label="See its figures", icon=":material/dashboard:")
         examination(run)
+
+
+def last_error(run: Run) -> str:
+    """The last error that its process printed: on a full disk it could write that nowhere else."""
+    lines = [line for line in run.log().splitlines() if line.startswith("error: ")]
+    return lines[-1].removeprefix("error: ") if lines else ""
 
 
 # ---- a new one ---------------------------------------------------------------------------------
@@ -121,6 +128,7 @@ def body(run: Run | None = None) -> None:
     active, waiting = next(iter(under_way), None), under_way[1:]
     if active is not None:
         st.subheader(f"Under way: {active.id}")
+        progress_begins(active)
         progress(active)
     queue(waiting)
     if run is not None and run.id not in [other.id for other in under_way]:

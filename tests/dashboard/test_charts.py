@@ -143,11 +143,27 @@ def test_probability_bars_keep_the_order_and_mark_the_truth() -> None:
     assert "the truth" in bars.y[0] and not any("the truth" in name for name in bars.y[1:])
 
 
+def test_a_title_says_what_it_shows_and_what_it_is_not_for() -> None:
+    plain = charts.lesion_bars(pd.DataFrame({"lesion_id": ["a", "a", "b"]}))
+    height = plain.layout.height
+    figure = charts.titled(plain, "Lesions")
+    assert "Lesions" in figure.layout.title.text and "never a diagnosis" in figure.layout.title.subtitle.text
+    assert figure.layout.height == height + charts.TITLE_HEIGHT, "the chart keeps its room"
+
+
+def test_curves_mark_each_cut_of_the_learning_rate() -> None:
+    history = pd.DataFrame({"learning_rate": [1e-3, 1e-3, 2e-4, 2e-4, 4e-5], "loss": 1.0, "val_loss": 1.0,
+                            "val_balanced_accuracy": [0.2, 0.4, 0.5, 0.4, 0.3]})  # fmt: skip
+    assert charts.rate_cuts(history) == [3, 5]
+    lines = [shape.x0 for shape in charts.curves({"run": history}, "loss", share=False).layout.shapes]
+    assert lines == [2.5, 4.5]
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_themed_writes_in_the_ink_of_the_page(theme: str) -> None:
     figure = charts.themed(charts.confusion(np.eye(7, dtype=int), as_rates=False), theme)
     assert figure.layout.font.color == figure.layout.xaxis.tickfont.color == charts.TEXT[theme]
-    assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == charts.CLEAR
+    assert figure.layout.paper_bgcolor == charts.PAPER[theme], "a picture that is saved has a ground to be read on"
     inks = {trace.meta: trace.textfont.color for trace in figure.select_traces({"mode": "text"})}
     assert inks == {"themed": charts.TEXT[theme], "strong": "#FFFFFF"}
 

@@ -128,7 +128,7 @@ def test_methods_are_shown_at_the_chosen_cut_point(
     app = open_page(served_run)
     asked.clear()
     app.pills(key="explain_methods").set_value(["layercam", "occlusion"])
-    app.selectbox(key="explain_layer").set_value("block5").run()
+    app.multiselect(key="explain_layers").set_value(["block5"]).run()
     assert not app.exception
     assert asked == [("layercam", "block5"), ("occlusion", "")]
 

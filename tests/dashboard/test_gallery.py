@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.diagnoses import RESEARCH_NOTICE
 from core.places import PROJECT
-from dashboard import gallery_table, picked
+from dashboard import gallery_table, loaders, picked
 from dashboard.selection import Selection, select
 
 pytestmark = pytest.mark.usefixtures("one_model")
@@ -89,7 +89,8 @@ def test_neighbours_are_training_images_of_other_lesions(served_run):
 
 def test_the_zip_holds_pictures_heatmaps_table_and_notice(served_run):
     rows = select(gallery_table.answers(served_run), Selection("test")).head(3)
-    with zipfile.ZipFile(io.BytesIO(gallery_table.as_zip(served_run, rows))) as archive:
+    paths = loaders.image_paths(loaders.dataset_of(served_run))
+    with zipfile.ZipFile(io.BytesIO(gallery_table.as_zip(served_run, rows, paths))) as archive:
         names = archive.namelist()
         assert RESEARCH_NOTICE in archive.read("README.txt").decode()
         table = pd.read_csv(archive.open("answers.csv"))

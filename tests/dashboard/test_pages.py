@@ -179,7 +179,7 @@ def test_explain_finds_an_image_by_its_id(served_run: Run) -> None:
 def test_the_form_has_a_field_for_every_setting(served_run: Run) -> None:
     app = open_page("retrain")
     fields = [*app.selectbox, *app.toggle, *app.number_input, *app.text_input]
-    prefix = f"retrain_{served_run.id}_"
+    prefix = f"retrain_{served_run.id}_same_"
     shown = {field.key.removeprefix(prefix) for field in fields if (field.key or "").startswith(prefix)}
     assert shown == {setting.name for setting in dataclasses.fields(TrainConfig)}
 
@@ -187,21 +187,21 @@ def test_the_form_has_a_field_for_every_setting(served_run: Run) -> None:
 def test_the_form_starts_what_was_entered(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[TrainConfig] = []
 
-    def start(config: TrainConfig) -> Run:
+    def start(config: TrainConfig, wait: bool) -> Run:
         started.append(config)
         return served_run
 
     monkeypatch.setattr(jobs, "start", start)
     app = open_page("retrain")
-    app.number_input(key=f"retrain_{served_run.id}_epochs").set_value(9)
-    app.selectbox(key=f"retrain_{served_run.id}_train_from").set_value("top")
+    app.number_input(key=f"retrain_{served_run.id}_same_epochs").set_value(9)
+    app.selectbox(key=f"retrain_{served_run.id}_same_train_from").set_value("top")
     app.button(key="retrain_start").click().run()
     assert not app.exception
     assert started == [dataclasses.replace(served_run.config(), epochs=9, train_from="top")]
 
 
 def test_a_busy_machine_is_said(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(config: TrainConfig) -> Run:
+    def start(config: TrainConfig, wait: bool) -> Run:
         raise RunBusyError("One training runs at a time.")
 
     monkeypatch.setattr(jobs, "start", start)
@@ -214,7 +214,7 @@ def test_a_busy_machine_is_said(served_run: Run, monkeypatch: pytest.MonkeyPatch
 def test_a_stopped_run_can_go_on(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     unfinished(served_run, "stopped")
     resumed: list[str] = []
-    monkeypatch.setattr(jobs, "resume", lambda run: resumed.append(run.id))
+    monkeypatch.setattr(jobs, "resume", lambda run, wait: resumed.append(run.id))
     app = open_page("retrain")
     app.button(key="retrain_resume").click().run()
     assert resumed == [served_run.id]

@@ -178,7 +178,7 @@ def test_another_threshold_shows_the_images_that_change_sides(trusted: Run) -> N
 
 def test_every_dot_of_the_reliability_diagrams_has_its_images(trusted: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    monkeypatch.setattr(widgets, "show_pick", opened.append)
+    monkeypatch.setattr(widgets, "show_pick", lambda pick, part: opened.append(pick))
     answers = Answers.of_part(trusted, "test")
     for statement in trust_sections.STATEMENTS:
         name = "_".join(filter(None, ("reliability", statement)))

@@ -10,11 +10,13 @@ from core.diagnoses import CODES
 from core.errors import DatasetError, RunError
 from core.evaluation import examination
 from core.evaluation.examination import examine
+from core.evaluation.mean_images import split_means
 from core.runs.run import (
     FEATURES,
     HEATMAPS,
     IMAGE_MAP,
     IMAGES,
+    MEAN_IMAGES,
     MODEL_CARD,
     NEAR_DUPLICATES,
     OUTLIERS,
@@ -22,7 +24,7 @@ from core.runs.run import (
     SUSPICIOUS_LABELS,
 )
 
-PARTS = (IMAGES, SUBGROUPS, NEAR_DUPLICATES, SUSPICIOUS_LABELS, IMAGE_MAP, HEATMAPS)
+PARTS = (IMAGES, MEAN_IMAGES, SUBGROUPS, NEAR_DUPLICATES, SUSPICIOUS_LABELS, IMAGE_MAP, HEATMAPS)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +48,7 @@ def test_every_image_is_judged_and_every_label_ranked(examined):
     assert suspicious["suspicion"].is_monotonic_decreasing
     assert suspicious["suggested"].isin(CODES).all()
     assert examined.image_map()["image_id"].tolist() == images
+    assert set(split_means(examined.mean_images())) == set(examined.splits()["dx"])
     assert np.load(examined.folder / FEATURES).shape == (len(images), 1280)
 
 
@@ -78,6 +81,7 @@ def test_what_depends_on_the_images_alone_is_not_made_for_the_next_run(examined,
 
     monkeypatch.setattr(examination, "near_duplicates", lambda *_: pytest.fail("made again"))
     monkeypatch.setattr(examination, "assess_quality", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(examination, "mean_images", lambda *_: pytest.fail("made again"))
     monkeypatch.setattr(examination, "measure_heatmaps", lambda *_: {})
     shutil.copytree(tiny_run.folder, tmp_path / "next")
     examine(Run(tmp_path / "next"))

@@ -1,0 +1,85 @@
+"""The time a training takes is told from those that were measured on this machine."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from core.config import TrainConfig
+from core.runs.estimate import OTHERS, estimate
+from core.runs.run import HISTORY, HISTORY_COLUMNS, MANIFEST, Run
+from core.runs.status import Status
+
+HEAD = TrainConfig(backbone="efficientnet_lite0", views=2, epochs=10)
+COUNTS = {"train": 6000, "validation": 1000, "calibration": 1000, "test": 2000}
+
+
+@pytest.fixture
+def finished(tmp_path, monkeypatch):
+    """A finished run that took so long, and whose trunk outputs are kept or not."""
+    monkeypatch.setenv("DERMLENS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "trunk").mkdir(parents=True)
+
+    def make(config: TrainConfig, trunk: float | None, epoch: float, kept: bool = True, data: str = "a") -> Run:
+        run = Run.create(config, tmp_path / f"run-{len(list(tmp_path.iterdir()))}")
+        run.write_status(Status(state="finished"))
+        run.write_csv(HISTORY, pd.DataFrame([dict.fromkeys(HISTORY_COLUMNS, 0.0) | {"seconds": epoch}] * 5))
+        spent = 100.0 if trunk else 0.0
+        run.write_json(
+            MANIFEST,
+            {"schema_version": 1, "seconds": spent + 5 * epoch + 12, "data": {"fingerprint": data},
+             "split": {"counts": COUNTS}, "speed": {"trunk": trunk, "trunk_seconds": spent}},
+        )  # fmt: skip
+        if kept:
+            (tmp_path / "cache" / "trunk" / f"{config.backbone}-{config.train_from}-0123.f32").touch()
+        return run
+
+    return make
+
+
+def test_the_same_again_takes_its_epochs_and_no_trunk(finished):
+    run = finished(HEAD, 150.0, 2.0)
+    found = estimate(HEAD, run, [run])
+    assert found.measured
+    assert (found.trunk, found.training, found.rest) == (0, pytest.approx(20), pytest.approx(12))
+    assert found.seconds == pytest.approx(32)
+
+
+def test_another_seed_draws_its_views_anew(finished):
+    run = finished(HEAD, 150.0, 2.0)
+    again = estimate(dataclasses.replace(HEAD, seed=8), run, [run])
+    assert again.trunk == pytest.approx(6000 / 150)
+    more = estimate(dataclasses.replace(HEAD, views=4), run, [run])
+    assert more.trunk == pytest.approx(2 * 6000 / 150)
+
+
+def test_an_empty_cache_is_filled_again(finished):
+    run = finished(HEAD, 150.0, 2.0, kept=False)
+    assert estimate(HEAD, run, [run]).trunk == pytest.approx((10_000 + OTHERS + 6000) / 150)
+
+
+def test_a_cut_that_was_never_trained_is_told_from_the_work_it_is(finished):
+    run = finished(HEAD, 150.0, 2.0)
+    block = estimate(dataclasses.replace(HEAD, train_from="block6"), run, [run])
+    everything = estimate(dataclasses.replace(HEAD, train_from="all"), run, [run])
+    assert not block.measured and not everything.measured
+    assert 150 < (10_000 + OTHERS + 6000) / block.trunk < 300, "the part below the cut is faster than the whole"
+    assert everything.trunk == 0
+    assert 6000 * 10 / everything.training == pytest.approx(50), "a step is worth three passes"
+    assert block.training < everything.training / 2
+
+
+def test_a_slower_network_is_slower(finished):
+    run = finished(HEAD, 150.0, 2.0)
+    larger = estimate(dataclasses.replace(HEAD, backbone="efficientnetv2b0"), run, [run])
+    smaller = estimate(dataclasses.replace(HEAD, backbone="mobilenetv3small"), run, [run])
+    assert larger.trunk > 4 * smaller.trunk
+
+
+def test_nothing_is_told_before_anything_was_measured(finished):
+    old = finished(HEAD, 150.0, 2.0)
+    manifest = old.manifest()
+    del manifest["speed"]  # of an older version
+    old.write_json(MANIFEST, manifest)
+    assert estimate(HEAD, old, [old]) is None
+    assert estimate(HEAD, old, []) is None
