@@ -1,6 +1,8 @@
 """The explain page: methods side by side, tested only when asked for, measured in words; refusal comes first."""
 
 import dataclasses
+import shutil
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -171,3 +173,38 @@ def test_each_curve_is_told_apart_without_its_colour() -> None:
     curves = dict.fromkeys((*METHODS, *explain_charts.CONTROLS), FRACTIONS)
     drawn = explain_charts.curve_chart(FRACTIONS, curves, "of the image").data
     assert len({(line.marker.symbol, line.line.dash, line.mode) for line in drawn}) == len(curves)
+
+
+def test_the_grid_has_a_picture_for_each_method_diagnosis_depth_and_run(
+    served_run: Run, accepted: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Run(shutil.copytree(served_run.folder, served_run.folder.with_name("other")))
+    asked: list[tuple[str, str, str, str]] = []
+
+    def remembered(run: Run, source: str, method: str, code: str, layer: str) -> np.ndarray:
+        asked.append((run.id, method, code, layer))
+        return np.eye(7, dtype=np.float32)
+
+    monkeypatch.setattr(loaders, "explanation", remembered)
+    app = open_page(served_run)
+    app.pills(key="explain_methods").set_value(["gradcam", "layercam"])
+    codes = next(field for field in app.multiselect if field.label == "Diagnoses")
+    codes.set_value(["mel", "nv"])
+    app.multiselect(key="explain_layers").set_value(["block5", "block6"])
+    asked.clear()
+    app.selectbox(key="explain_beside").set_value(other.id).run()
+    assert not app.exception
+    wanted = product((served_run.id, other.id), ("gradcam", "layercam"), ("mel", "nv"), ("block5", "block6"))
+    assert sorted(asked) == sorted(wanted)
+    assert f"run {other.id}, which answers" in texts(app)
+
+
+def test_too_many_pictures_are_not_drawn(served_run: Run, accepted: None) -> None:
+    app = open_page(served_run)
+    app.pills(key="explain_methods").set_value(list(METHODS))
+    layers = app.multiselect(key="explain_layers")
+    layers.set_value([layer for layer in layers.options if layer != "each method's own"]).run()
+    codes = next(field for field in app.multiselect if field.label == "Diagnoses")
+    codes.set_value(["mel", "nv", "bcc"]).run()
+    assert not app.exception
+    assert "At most 48 pictures at once" in texts(app)

@@ -100,3 +100,15 @@ def test_the_zip_holds_pictures_heatmaps_table_and_notice(served_run):
             picture = Image.open(archive.open(f"{row.image_id}-{row.predicted}-research-only.jpg"))
             assert max(picture.size) <= gallery_table.EXPORTED_SIDE
     assert len(names) == 2 + 2 * len(rows)
+
+
+def test_confused_pairs_are_those_of_the_filters(served_run):
+    app = gallery(view="Confused pairs")
+    table = served_run.predictions()
+    test = table[table["split"] == "test"]
+    wrong = test[test["dx"] != test["predicted"]]
+    assert app.dataframe[0].value["Images"].sum() == len(wrong)
+    part = app.segmented_control(key="part").set_value("validation").run()
+    assert not part.exception
+    held = table[table["split"] == "validation"]
+    assert part.dataframe[0].value["Images"].sum() == (held["dx"] != held["predicted"]).sum()

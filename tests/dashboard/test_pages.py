@@ -13,14 +13,15 @@ from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 
 from core.config import TrainConfig
-from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import RunBusyError
 from core.places import PROJECT
+from core.presets import PRESETS
 from core.runs import jobs
 from core.runs import run as contract
 from core.runs.all_runs import served_run as served_run_now
 from core.runs.run import Run, Status
-from dashboard import loaders
+from dashboard import loaders, published_section
 from dashboard.charts import name_of
 
 APP = str(PROJECT / "dashboard" / "app.py")
@@ -271,3 +272,94 @@ def test_an_external_evaluation_says_what_the_run_knew(served_run: Run, known: i
     parts.set_value("external: elsewhere-1").run()
     assert not app.exception
     assert says in texts(app)
+
+
+# ---- presets and the queue -----------------------------------------------------------------------
+
+
+def test_a_preset_fills_the_form(served_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[TrainConfig] = []
+    monkeypatch.setattr(jobs, "start", lambda config, wait: started.append(config) or served_run)
+    app = open_page("retrain")
+    app.radio(key="retrain_preset").set_value("blocks").run()
+    app.button(key="retrain_start").click().run()
+    assert not app.exception
+    assert started == [PRESETS["blocks"].apply(served_run.config())]
+
+
+def test_each_preset_says_what_it_costs_here(served_run: Run) -> None:
+    """The tiny run is what this machine has measured."""
+    app = open_page("retrain")
+    captions = app.radio(key="retrain_preset").captions
+    assert len(captions) == len(PRESETS)
+    assert all("At most about" in caption and " here" in caption for caption in captions)
+    assert "told from another training" in captions[list(PRESETS).index("all")]
+    assert f"for {served_run.config().epochs} epochs" in texts(app)
+
+
+def test_what_is_started_beside_another_training_waits_for_it(
+    served_run: Run, runs_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way = Run.create(TrainConfig(), runs_folder / "under-way")
+    under_way.write_status(Status(state="running", phase="training", pid=os.getpid()))
+    waits = Run.create(TrainConfig(seed=9), runs_folder / "waits")
+    waits.write_status(Status(state="queued", phase="waiting", message="Waiting for under-way.", pid=os.getpid()))
+    asked: list[bool] = []
+    stopped: list[str] = []
+    monkeypatch.setattr(jobs, "start", lambda config, wait: asked.append(wait) or served_run)
+    monkeypatch.setattr(jobs, "stop", lambda run: stopped.append(run.id))
+    app = open_page("retrain")
+    assert "Under way: under-way" in texts(app) and "**Queued (1)**" in texts(app)
+    assert app.button(key="retrain_start").label == "Add to the queue"
+    app.button(key="retrain_start").click().run()
+    assert asked == [True]
+    app.button(key="unqueue_waits").click().run()
+    assert not app.exception and stopped == ["waits"]
+
+
+# ---- external evaluations ------------------------------------------------------------------------
+
+
+def test_the_images_of_an_external_evaluation_open_in_the_gallery(served_run: Run, tiny_data: Path) -> None:
+    """Each cell of its matrix leads to as many images, with what is known of them and their heatmaps."""
+    from core.evaluation.__main__ import evaluate_on
+
+    evaluate_on(served_run, tiny_data)
+    name, content = next(iter(served_run.evaluations().items()))
+    counts = content["metrics"]["confusion"]["counts"]
+    truth, said = next((t, s) for t in range(7) for s in range(7) if counts[t][s])
+    app = AppTest.from_file(APP, default_timeout=60).run().switch_page("views/gallery.py")
+    address = {"part": f"external: {name}", "answers": "All"}
+    address |= {"truth": name_of(CODES[truth]), "said": name_of(CODES[said])}
+    for key, value in address.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    count = counts[truth][said]
+    assert any(text.value.startswith(f"**{count} image") for text in app.markdown)
+    cards = [button.key for button in app.button if (button.key or "").startswith("open_SYN")]
+    assert len(cards) == min(count, 12)
+    app.button(key=cards[0]).click().run()
+    assert not app.exception and app.title[0].value == "Explain"
+    assert app.selectbox(key="explain_of").value == f"external: {name}"
+    assert app.text_input(key="explain_image").value == cards[0].removeprefix("open_")
+
+
+# ---- published figures ---------------------------------------------------------------------------
+
+
+def test_published_figures_name_the_split_of_each() -> None:
+    figures = {"n": 1501, "balanced_accuracy": {"value": 0.546}, "always_nevus_accuracy": 0.67}
+    table = published_section.as_table(figures)
+    assert table.loc[0, "Balanced accuracy"] == "54.6 %" and table.loc[1, "Balanced accuracy"] == "14.3 %"
+    assert table["Split"].str.len().min() > 5
+    linked = table["Source"].str.startswith("[open](https://")
+    assert linked[table["Split"].str.startswith("by lesion")][1:].all()
+    assert table.loc[table["Split"].str.startswith("by image"), "Balanced accuracy"].tolist() == ["–"]
+
+
+def test_drawn_images_are_not_compared_with_photographs(served_run: Run) -> None:
+    assert "published networks" not in texts(open_page("evaluation"))
+    manifest = served_run.manifest()
+    served_run.write_json(contract.MANIFEST, manifest | {"data": manifest["data"] | {"synthetic": False}})
+    assert "published networks" in texts(open_page("evaluation"))

@@ -1,6 +1,7 @@
 """Weights that cannot be had end in a sentence that says what to do."""
 
 import keras
+import numpy as np
 import pytest
 
 from core.backbones import BACKBONES
@@ -43,3 +44,27 @@ def test_a_local_weights_file_fills_the_network(tmp_path):
     model = keras.Model(inputs, build_features(BACKBONES["mobilenetv3small"], inputs, str(path)))
     for ours, theirs in zip(model.get_weights(), donor.get_weights(), strict=True):
         assert (ours == theirs).all()
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenetv3small"])
+def test_the_table_of_work_is_that_of_the_networks(name):
+    """Times are told from it."""
+
+    def work(model: keras.Model) -> float:
+        kernels = [
+            (layer.output.shape, layer.get_weights()[0].shape)
+            for layer in model.layers
+            if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
+        ]
+        depthwise = {id(layer) for layer in model.layers if isinstance(layer, keras.layers.DepthwiseConv2D)}
+        assert depthwise, "a depthwise kernel has its channels in the third place"
+        return sum(shape[1] * shape[2] * np.prod(kernel[:3] if kernel[3] == 1 else kernel) for shape, kernel in kernels)
+
+    backbone, inputs = BACKBONES[name], pixels()
+    model = keras.Model(inputs, build_features(backbone, inputs, "none"))
+    total = work(model)
+    assert total / 1e6 == pytest.approx(backbone.work, rel=0.03)
+    assert set(backbone.above) == set(backbone.blocks)
+    for cut, layer in backbone.blocks.items():
+        below = keras.Model(inputs, model.get_layer(layer).output)
+        assert 1 - work(below) / total == pytest.approx(backbone.above[cut], abs=0.02)
