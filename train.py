@@ -18,6 +18,7 @@ from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError, TrainingStopped
 from core.runs.all_runs import find_run
+from core.runs.jobs import give_way
 from core.runs.queue import wait_for_turn
 from core.runs.run import STOP_REQUEST, Run
 
@@ -154,4 +155,5 @@ def _figure(value: float | None) -> str:
 
 
 if __name__ == "__main__":
+    give_way()
     sys.exit(main())

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.diagnoses import CODES
-from core.evaluation.subgroups import NAMES
+from core.evaluation.groups import NAMES
 from core.runs.run import Run
 from dashboard import charts, gallery_table, loaders, widgets
 from dashboard.widgets import PARTS, percent

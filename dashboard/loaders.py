@@ -26,8 +26,6 @@ from core.data.images import at_most, model_input, read_image
 from core.data.masks import find_masks, whole_mask
 from core.diagnoses import CODES
 from core.errors import DermLensError
-from core.evaluation.promotion import Judgement, judge
-from core.explain.faithfulness import Curves, centred_gaussian, random_map
 from core.runs import run as contract
 from core.runs.all_runs import list_runs, served_run
 from core.runs.estimate import Estimate
@@ -40,7 +38,9 @@ from dashboard.selection import EXTERNAL
 # model that the background thread is loading at that moment. This project's models need no clearing.
 script_runner._clean_problem_modules = lambda: None
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what needs SciPy or TensorFlow is loaded when it is asked for: the first page waits for neither
+    from core.evaluation.promotion import Judgement
+    from core.explain.faithfulness import Curves
     from core.predictor import Prediction, Predictor
 
 DISPLAY_SIDE = 1000  # pixels: more than any column is wide
@@ -150,7 +150,7 @@ def about(run: Run) -> dict[str, str]:
     return _read(run, "about")
 
 
-def judgement(run: Run) -> Judgement:
+def judgement(run: Run) -> "Judgement":
     """See `core.evaluation.promotion.judge`; computed once for a pair of runs, not at every click.
 
     Raises:
@@ -163,7 +163,9 @@ def judgement(run: Run) -> Judgement:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _judgement(runs: tuple[tuple[str | int, ...], ...]) -> Judgement:
+def _judgement(runs: tuple[tuple[str | int, ...], ...]) -> "Judgement":
+    from core.evaluation.promotion import judge
+
     return judge(Run(str(runs[0][0])))
 
 
@@ -476,7 +478,7 @@ def _explanation(
     return ready.explainer.heatmap(pixels, method, CODES.index(code), layer or None)
 
 
-def curves(run: Run, source: str | bytes, code: str, asked: list[tuple[str, str]]) -> Curves:
+def curves(run: Run, source: str | bytes, code: str, asked: list[tuple[str, str]]) -> "Curves":
     """Deletion and insertion of heatmaps of one image, and of a random map and a centred Gaussian.
 
     Args:
@@ -491,7 +493,9 @@ def curves(run: Run, source: str | bytes, code: str, asked: list[tuple[str, str]
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _curves(
     folder: str, model_stamp: int, source: str | bytes, stamp: int, code: str, asked: tuple[tuple[str, str], ...]
-) -> Curves:
+) -> "Curves":
+    from core.explain.faithfulness import centred_gaussian, random_map
+
     ready = _predictor(folder, model_stamp)
     pixels = model_input(read_image(source), ready.size)
     maps = {name: _explanation(folder, model_stamp, source, stamp, name, code, layer) for name, layer in asked}

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from core.diagnoses import CODES
-from core.evaluation.subgroups import members
+from core.evaluation.groups import members
 
 WRONG, RIGHT, ALL = "Wrong", "Right", "All"
 ALL_PARTS = "all"
@@ -25,7 +25,7 @@ class Selection:
         part: of the split, `ALL_PARTS`, or `EXTERNAL` with the name of an external evaluation.
         which: `WRONG`, `RIGHT` or `ALL`.
         truth, said: only this true, or predicted, diagnosis; None for all.
-        groups: column -> group, of `core.evaluation.subgroups.NAMES`: only these patients and images.
+        groups: column -> group, of `core.evaluation.groups.NAMES`: only these patients and images.
         picked: only these images; None for all.
         order: one of `ORDERS`, or `AS_PICKED`.
     """

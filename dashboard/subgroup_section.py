@@ -5,7 +5,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.evaluation.subgroups import FEW, MEASURES, NAMES, gap_in_words
+from core.evaluation.groups import NAMES
+from core.evaluation.subgroups import FEW, MEASURES, gap_in_words
 from dashboard import selection, trust_charts, widgets
 from dashboard.answers import Answers, missing
 from dashboard.widgets import interval, percent

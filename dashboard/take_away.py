@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core.evaluation.subgroups import NAMES
+from core.evaluation.groups import NAMES
 from core.runs.run import Run
 from dashboard import charts, findings, gallery_table, picked
 from dashboard.picked import Picked

@@ -30,6 +30,7 @@ from core.evaluation.subgroups import subgroup_figures
 from core.predictor import BATCH, Predictor
 from core.runs.all_runs import find_run
 from core.runs.files import without_nan
+from core.runs.jobs import give_way
 from core.runs.run import EVALUATIONS, IMAGES, METRICS, PREDICTIONS, SUBGROUPS, Run
 
 
@@ -189,4 +190,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    give_way()
     sys.exit(main())

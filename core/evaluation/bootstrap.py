@@ -9,13 +9,13 @@ Methodology 24(2), 1998), a mean of shares the sum of their distances (Zou and D
 """
 
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm
 
 RESAMPLES = 1000
 SPREAD_RESAMPLES = 400  # for areas under curves, which take time and of which the spread alone is needed
-Z = float(norm.ppf(0.975))  # 95 % intervals
+Z = NormalDist().inv_cdf(0.975)  # 95 % intervals
 
 Figure = dict[str, float]  # value, low, high; NaN where it cannot be known
 

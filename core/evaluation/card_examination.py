@@ -7,7 +7,8 @@ import pandas as pd
 
 from core.data.splits import apart
 from core.evaluation.card_tables import NOT_KNOWN, NOT_MEASURED, Figures, count, number, table
-from core.evaluation.subgroups import MEASURES, NAMES, gap_in_words
+from core.evaluation.groups import NAMES
+from core.evaluation.subgroups import MEASURES, gap_in_words
 from core.explain.methods import METHODS
 
 CONTROLS = {"random": "Random map", "gaussian": "Centred Gaussian"}

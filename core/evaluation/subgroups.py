@@ -2,38 +2,20 @@
 
 from dataclasses import dataclass
 from itertools import combinations
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
 from core.diagnoses import BY_CODE, CODES
 from core.evaluation.bootstrap import Figure, difference, mean_of
+from core.evaluation.groups import NAMES, members
 from core.evaluation.metrics import sensitivities, top_ece
 
 FEW = 20  # images, or melanomas, below which a figure says little
 SHARED = 10  # images of a diagnosis that two groups need to be compared on it
 ECE_IMAGES = 100  # below that, calibration error is mostly chance
-AGES = {"under 30": (0, 30), "30 to 44": (30, 45), "45 to 59": (45, 60), "60 to 74": (60, 75), "75 and over": (75, 200)}
-# degrees; Chardon, Cretois and Hourseau, Int. J. Cosmetic Science 13, 1991; Del Bino and Bernerd, Br. J. Dermatology
-# 169(s3), 2013
-TONES = {
-    "very light": (55, 91),
-    "light": (41, 55),
-    "intermediate": (28, 41),
-    "tan": (10, 28),
-    "brown": (-30, 10),
-    "dark": (-91, -30),
-}
-BANDS = {"age": AGES, "ita": TONES}
-NAMES = {
-    "sex": "sex",
-    "age": "age in years",
-    "localization": "body site",
-    "dx_type": "how the diagnosis was confirmed",
-    "ita": "skin tone around the lesion",
-}
 PROXY = (
     "Skin tone is a proxy: the individual typology angle (ITA) of the skin around the lesion in the picture. It "
     "depends on light, camera and tan, and says nothing of a person's origin."
@@ -135,33 +117,6 @@ class _Group:
     counts: dict[str, int]
 
 
-def members(table: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
-    """Column -> group -> its rows; what is unknown is in no group.
-
-    Args:
-        table: any of the columns in `NAMES`.
-    """
-    found = {}
-    for by in NAMES:
-        if by not in table:
-            continue
-        if by in BANDS:
-            values = pd.to_numeric(table[by], errors="coerce").to_numpy(float)
-            # an age begins its band, an angle ends it: over 55 degrees is very light, 55 is light
-            inside = {
-                name: (values >= low) & (values < high) if by == "age" else (values > low) & (values <= high)
-                for name, (low, high) in BANDS[by].items()
-            }
-        else:
-            text = table[by].fillna("").astype(str).str.strip()
-            names = text[~text.isin(["", "unknown"])].value_counts().index
-            inside = {str(name): (text == name).to_numpy() for name in names}
-        rows_of = {name: np.flatnonzero(rows) for name, rows in inside.items() if rows.any()}
-        if rows_of:
-            found[by] = rows_of
-    return found
-
-
 def _pairs(one: _Group, other: _Group) -> list[dict[str, Any]]:
     """Two groups by each measure for which both have enough images."""
     pairs = []
@@ -202,7 +157,7 @@ def _largest_of_each(pairs: list[dict[str, Any]]) -> dict[str, dict[str, dict[st
         for pair in some:
             gap = pair["gap"]
             # half-widths of one 95 % interval to those of all pairs together
-            beyond = norm.ppf(1 - 0.025 / len(some)) / norm.ppf(0.975)
+            beyond = NormalDist().inv_cdf(1 - 0.025 / len(some)) / NormalDist().inv_cdf(0.975)
             pair |= {"compared": len(some), "clear": bool(gap["value"] > beyond * (gap["value"] - gap["low"]))}
         for by in dict.fromkeys(pair["by"] for pair in some):
             largest = _largest([pair for pair in some if pair["by"] == by])

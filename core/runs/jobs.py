@@ -23,6 +23,7 @@ from core.runs.run import ACTIVE, LOG, STOP_REQUEST, Run
 
 RESUMABLE = ("failed", "stopped", "lost")
 COMMAND = (sys.executable, "-u", str(PROJECT / "train.py"))
+NICE = 10  # of 19: about a tenth of the processor where somebody else wants all of it
 PATIENCE = 10.0  # seconds to wait for another start that is under way
 
 
@@ -118,6 +119,15 @@ def stop(run: Run) -> None:
             f"Only who started a run can stop it. Received: run {run.id!r}, process {status.pid} "
             f"({error.strerror or error}). Ask its owner."
         ) from error
+
+
+def give_way() -> None:
+    """Let pages and whatever else people wait for go first; on an idle machine this costs nothing.
+
+    To be called by a process that trains, before it has threads.
+    """
+    with suppress(AttributeError, OSError):  # Windows has no such thing
+        os.nice(NICE)
 
 
 @contextmanager

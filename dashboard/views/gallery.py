@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.diagnoses import CODES
 from core.errors import DermLensError
-from core.evaluation.subgroups import NAMES, members
+from core.evaluation.groups import NAMES, members
 from core.runs.run import Run
 from dashboard import charts, gallery_table, loaders, picked, selection, widgets
 from dashboard.gallery_details import details
