@@ -301,7 +301,7 @@ def times(run: Run, rounds: int, folder: Path | None) -> None:
 
 def memory(run: Run, changes: int) -> None:
     """Print the server's resident memory while pages are changed."""
-    resident, private = [], []
+    resident, own = [], []
     with serving() as server, sync_playwright() as playwright:
         process, visitor = psutil.Process(server.process.pid), Visitor(playwright, server.address, run)
         for number, title in zip(range(-2 * len(PAGES), changes), cycle(PAGES), strict=False):
@@ -309,11 +309,11 @@ def memory(run: Run, changes: int) -> None:
             if number >= 0:
                 family = [process, *process.children(recursive=True)]
                 resident.append(sum(member.memory_info().rss for member in family) / 1e6)
-                private.append(sum(member.memory_full_info().uss for member in family) / 1e6)
-    print(f"\nmemory, MB, after {2 * len(PAGES)} changes of page to warm up; private: without files that are mapped,")
-    print("which are mostly TensorFlow's program, shared with the clinician's page")
+                own.append(sum(member.memory_info().rss - member.memory_info().shared for member in family) / 1e6)
+    print(f"\nmemory, MB, after {2 * len(PAGES)} changes of page; own: without what is mapped from files, mostly")
+    print("TensorFlow's program, which is there once however many processes use it")
     for number in range(20, changes + 1, 20):
-        print(f"  after {number:4d} changes {resident[number - 1]:8.0f}, private {private[number - 1]:8.0f}")
+        print(f"  after {number:4d} changes {resident[number - 1]:8.0f}, own {own[number - 1]:8.0f}")
     last = min(100, changes - 1)
     print(f"  growth over the last {last}: {resident[-1] - resident[-1 - last]:+.0f}; peak {max(resident):.0f}")
 

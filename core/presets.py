@@ -38,14 +38,16 @@ _TUTORIAL = {
 }
 PRESETS = {
     "same": Preset("As the chosen run", "Its settings, to change one of them.", {}),
-    "head": Preset("Head", "Only the classifier; the network stays as ImageNet left it.", {"train_from": HEAD}),
+    "head": Preset(
+        "Head", "Only the classifier; the network stays as ImageNet left it.", {"train_from": HEAD, "epochs": 20}
+    ),
     "blocks": Preset(
         "Upper blocks", "What sees whole structures learns too, with small steps.",
         {"train_from": "block6", "learning_rate": 0.0003, "epochs": 12},
     ),
     "all": Preset(
         "Everything", "The whole network, with fresh views each epoch: for a GPU.",
-        {"train_from": ALL, "learning_rate": 0.0001, "views": 4},
+        {"train_from": ALL, "learning_rate": 0.0001, "views": 4, "epochs": 20},
     ),
     "tutorial": Preset("The tutorial's recipe", "Frozen EfficientNetB0, as published.", _TUTORIAL),
 }  # fmt: skip

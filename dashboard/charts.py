@@ -331,7 +331,7 @@ def confusion(counts: np.ndarray, as_rates: bool) -> go.Figure:
         [(r, c, *_cell(r, c, counts, rates, as_rates)) for r in range(len(CODES)) for c in range(len(CODES))],
         columns=["row", "column", "text", "story"],
     )
-    figure = _figure(600, hovermode="closest", hoverdistance=-1, clickmode="event+select", margin_t=48)
+    figure = _figure(560, hovermode="closest", hoverdistance=-1, clickmode="event+select")
     figure.add_heatmap(
         z=rates, zmin=0, zmax=1, showscale=False, hoverinfo="skip", xgap=3, ygap=3,
         colorscale=[[0, "rgba(15,133,126,0.06)"], [0.5, "rgba(15,133,126,0.55)"], [1, "rgba(15,133,126,1)"]],
@@ -350,7 +350,7 @@ def confusion(counts: np.ndarray, as_rates: bool) -> go.Figure:
     )  # fmt: skip
     limits, names = [-0.5, len(CODES) - 0.5], [SHORT[code] for code in CODES]
     axes = {"tickvals": list(range(len(CODES))), "ticktext": names, "showgrid": False}
-    figure.update_xaxes(range=limits, title="the model said", side="top", **axes)
+    figure.update_xaxes(range=limits, title="the model said", **axes)
     figure.update_yaxes(range=limits[::-1], title="truth", **axes)
     return figure
 

@@ -101,16 +101,21 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     write_results(run, splits, logits, strangeness, scale, min(SCALE_IMAGES, len(rows["calibration"])))
     manifest = run.manifest()
     manifest["seconds"] = round(time.monotonic() - started, 1)
-    manifest["speed"] = _speed(sources.cache)
+    manifest["speed"] = _speed(sources.cache, features)
     run.write_json(MANIFEST, manifest)
 
 
-def _speed(cache: TrunkCache | None) -> dict[str, float | None]:
-    """Images a second through the frozen part, None where too few were computed to tell, and seconds spent on it."""
-    seconds = cache.seconds if cache else 0.0
+def _speed(cache: TrunkCache | None, features: TrunkCache) -> dict[str, float | None]:
+    """Images a second through the frozen part, None where too few were computed to tell; seconds spent on all outputs.
+
+    Args:
+        cache: of the frozen part; None where there is none.
+        features: of what the refusal sees; the same one where only the head was trained.
+    """
     enough = cache is not None and cache.computed >= ENOUGH
+    seconds = features.seconds + (cache.seconds if cache and cache is not features else 0.0)
     return {
-        "trunk": round(cache.computed / seconds, 1) if cache and enough and seconds else None,
+        "trunk": round(cache.computed / cache.seconds, 1) if cache and enough else None,
         "trunk_seconds": round(seconds, 1),
     }
 

@@ -13,7 +13,8 @@ from core.runs.run import Run
 
 STEP = 3.0  # passes of the trained part that a step of training costs: one forward, about two back
 OTHERS = 3500  # pictures besides the data set that the refusal is fitted on
-SAME_TRUNK = ("backbone", "weights", "train_from")
+SAME_NETWORK = ("backbone", "weights")
+SAME_TRUNK = (*SAME_NETWORK, "train_from")
 SAME_VIEWS = (*SAME_TRUNK, "seed", "rotation", "shift", "zoom", "flips")
 
 
@@ -22,7 +23,7 @@ class Estimate:
     """Seconds that a training takes, at most: it may stop early.
 
     Attributes:
-        trunk: to compute outputs of the frozen part; 0 where all are on disk.
+        trunk: to compute outputs of the frozen part, and what the refusal sees; 0 where all are on disk.
         training: for all epochs.
         rest: to read the images, to evaluate.
         measured: whether this very network and cut has been measured here; otherwise it is told from another one.
@@ -77,8 +78,11 @@ def estimate(config: TrainConfig, like: Run, runs: Sequence[Run]) -> Estimate | 
     total, train = sum(counts.values()), counts["train"]
     fingerprint = data.get("fingerprint", "")
     passes = _missing_passes(config, [run for run in same if run.data == fingerprint], total, train)
+    known = any(run.data == fingerprint and _alike(run.config, config, SAME_NETWORK) for run in seen)
+    sensed = 0 if known and _kept(config) else OTHERS + (0 if config.train_from == HEAD else total)
+    trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
-    return Estimate(passes / trunk_speed, config.epochs * train / speed, median(rests), bool(same))
+    return Estimate(trunk, config.epochs * train / speed, median(rests), bool(same))
 
 
 def _look_at(run: Run) -> _Seen | None:
@@ -102,10 +106,14 @@ def _missing_passes(config: TrainConfig, same: list[_Seen], total: int, train: i
     """Images that have to go through the frozen part, with what lies on disk from runs on the same images."""
     if config.train_from == ALL:
         return 0
-    kept = any((cache_root() / "trunk").glob(f"{config.backbone}-{config.train_from}-*.f32"))
-    plain = bool(same) and kept
+    kept = _kept(config, config.train_from)
     views = max((run.config.views for run in same if kept and _alike(run.config, config, SAME_VIEWS)), default=1)
-    return (0 if plain else total + OTHERS) + train * max(0, config.views - views)
+    return (0 if same and kept else total) + train * max(0, config.views - views)
+
+
+def _kept(config: TrainConfig, cut: str = "*") -> bool:
+    """Whether any outputs of the network, cut there or anywhere, lie on disk."""
+    return any((cache_root() / "trunk").glob(f"{config.backbone}-{cut}-*.f32"))
 
 
 def _work(config: TrainConfig, trained: bool) -> float:
