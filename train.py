@@ -68,7 +68,7 @@ def open_run(options: argparse.Namespace) -> Run:
     Raises:
         DermLensError: a setting is refused, or there is no such run.
     """
-    settings = vars(options)
+    settings = dict(vars(options))
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
     settings.pop("wait")
     if resume is None:
@@ -90,11 +90,10 @@ def open_run(options: argparse.Namespace) -> Run:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 finished, 1 failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
-    wait = options.wait
     try:
         run = open_run(options)
         _stop_on_signal(run)
-        if wait:
+        if options.wait:
             wait_for_turn(run)
         from core.models.training import train  # TensorFlow takes seconds to load: --help should not
 

@@ -12,7 +12,7 @@ from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import charts, loaders, picked, widgets
-from dashboard.selection import EXTERNAL
+from dashboard.selection import evaluation_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,9 @@ class Answers:
         return cls(run, part, loaders.metrics(run)[part], table, loaders.calibration(run))
 
     @classmethod
-    def of_evaluation(cls, run: Run, name: str, content: dict[str, Any]) -> "Answers":
+    def of_evaluation(cls, run: Run, part: str, content: dict[str, Any]) -> "Answers":
         """Those on images from elsewhere."""
-        table, part = loaders.external_predictions(run, name), f"{EXTERNAL}{name}"
+        table = loaders.external_predictions(run, evaluation_of(part))
         folder = content.get("data", {}).get("folder", "")
         with_lesions = cls(run, part, content.get("metrics", {}), table, loaders.calibration(run), folder)
         dataset = with_lesions.dataset()
@@ -85,7 +85,7 @@ class Answers:
     def subgroups(self) -> dict[str, Any]:
         """The figures of subgroups; empty where there are none."""
         if self.folder is not None:
-            return loaders.external_subgroups(self.run, self.part.removeprefix(EXTERNAL))
+            return loaders.external_subgroups(self.run, evaluation_of(self.part))
         return loaders.subgroups(self.run) if self.part == "test" else {}
 
 

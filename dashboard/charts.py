@@ -24,7 +24,7 @@ TEXT = {"light": "#4F5A62", "dark": "#B4BEC4"}
 PAPER = {"light": "#FFFFFF", "dark": "#11181C"}  # the page's own, as in .streamlit/config.toml
 TITLE_HEIGHT = 50  # pixels: a title, and the line below it
 GRID = "rgba(128,140,148,0.22)"
-SHORT = {  # two lines at most: they must fit above a column of a matrix
+SHORT = {  # two lines at most: they must fit below a column of a matrix
     "mel": "Melanoma",
     "nv": "Nevus",
     "bcc": "Basal cell<br>carcinoma",
@@ -57,7 +57,7 @@ def _figure(height: int, **layout: Any) -> go.Figure:
         "bargap": 0.28,
         "legend": {"orientation": "h", "y": -0.18, "x": 0, "traceorder": "normal", "title": None},
     }
-    figure = go.Figure(layout=base).update_layout(layout)
+    figure = go.Figure(layout=base | layout)
     axis = {"fixedrange": True, "automargin": True, "gridcolor": GRID, "zeroline": False, "title_standoff": 8}
     figure.update_xaxes(**axis)
     figure.update_yaxes(**axis)

@@ -15,7 +15,7 @@ from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.run import Run
 from dashboard import findings, loaders, selection
-from dashboard.selection import EXTERNAL
+from dashboard.selection import evaluation_of
 
 DETAILS = ("age", "sex", "localization", "dx_type")
 EXPORTED_SIDE = 600  # pixels of a picture's longer side
@@ -29,8 +29,10 @@ def answers(run: Run, part: str = "") -> pd.DataFrame:
         run: whose answers they are.
         part: `EXTERNAL` with the name of an evaluation; anything else for the run's own images.
     """
-    if part.startswith(EXTERNAL):
-        return _external(run, part.removeprefix(EXTERNAL))
+    name = evaluation_of(part)
+    if name:  # what other runs said of its images is not asked
+        stamp = loaders.last_change(run.folder / contract.EVALUATIONS / name / contract.METRICS)
+        return _external_answers(str(run.folder), part, stamp)
     files = (contract.PREDICTIONS, contract.SPLITS, contract.IMAGES)
     stamps = tuple(loaders.last_change(run.folder / name) for name in files)
     others = tuple(str(other.folder) for other in comparable(run))
@@ -57,15 +59,9 @@ def _answers(folder: str, stamps: tuple[int, ...], others: tuple[str, ...]) -> p
     return table.merge(counts, on="image_id", how="left")
 
 
-def _external(run: Run, name: str) -> pd.DataFrame:
-    """The answers of an external evaluation; what other runs said of its images is not asked."""
-    folder = run.folder / contract.EVALUATIONS / name
-    return _external_answers(str(run.folder), name, loaders.last_change(folder / contract.METRICS))
-
-
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _external_answers(folder: str, name: str, stamp: int) -> pd.DataFrame:
-    run, part = Run(folder), f"{EXTERNAL}{name}"
+def _external_answers(folder: str, part: str, stamp: int) -> pd.DataFrame:
+    run, name = Run(folder), evaluation_of(part)
     predictions = loaders.external_predictions(run, name)
     table = _with_patients(run, part, predictions, predictions, loaders.external_images(run, name))
     return table.assign(wrong_runs=np.nan, runs=np.nan)

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,11 @@ from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.all_runs import list_runs, served_run
-from core.runs.estimate import Estimate
-from core.runs.estimate import estimate as estimate_seconds
+from core.runs.estimate import Estimate, Measured, measured
+from core.runs.estimate import estimate as estimate_training
 from core.runs.files import read_csv, read_json
 from core.runs.run import Run
-from dashboard.selection import EXTERNAL
+from dashboard.selection import evaluation_of
 
 # After every page Streamlit calls keras.backend.clear_session(): it takes 0.35 s, and it takes away the state of a
 # model that the background thread is loading at that moment. This project's models need no clearing.
@@ -170,20 +171,18 @@ def _judgement(runs: tuple[tuple[str | int, ...], ...]) -> "Judgement":
 
 
 def estimate(config: TrainConfig, run: Run) -> Estimate | None:
-    """How long a training on the images of a run takes on this machine; see `core.runs.estimate.estimate`."""
-    runs = tuple(str(card.run.folder) for card in run_cards() if card.finished)[:MEASURED_RUNS]
-    stamps = tuple(last_change(Path(folder) / contract.MANIFEST) for folder in runs)
-    return _estimate(tuple(config.to_dict().items()), str(run.folder), runs, stamps)
-
-
-@st.cache_data(max_entries=64, ttl=60, show_spinner=False)  # the cache of trunk outputs may have been emptied
-def _estimate(
-    settings: tuple[tuple[str, Any], ...], like: str, runs: tuple[str, ...], stamps: tuple[int, ...]
-) -> Estimate | None:
+    """How long a training on the images of a run takes on this machine; see `core.runs.estimate`."""
+    folders = (card.run.folder for card in run_cards() if card.finished)
+    runs = tuple((str(folder), last_change(folder / contract.MANIFEST)) for folder in islice(folders, MEASURED_RUNS))
     try:
-        return estimate_seconds(TrainConfig.from_dict(dict(settings)), Run(like), [Run(folder) for folder in runs])
+        return estimate_training(config, manifest(run), _measured(runs))
     except DermLensError:
         return None
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _measured(runs: tuple[tuple[str, int], ...]) -> list[Measured]:
+    return measured([Run(folder) for folder, _ in runs])
 
 
 def image_map(run: Run) -> pd.DataFrame:
@@ -239,6 +238,17 @@ def calibration(run: Run) -> dict[str, Any]:
 def subgroups(run: Run) -> dict[str, Any]:
     """See `Run.subgroups`."""
     return _read(run, "subgroups")
+
+
+def evaluations(run: Run) -> dict[str, dict[str, Any]]:
+    """See `Run.evaluations`: pages ask for the names at every click, and the files hold every figure."""
+    files = sorted((run.folder / contract.EVALUATIONS).glob(f"*/{contract.METRICS}"))
+    return _evaluations(str(run.folder), tuple((path.parent.name, last_change(path)) for path in files))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _evaluations(folder: str, stamps: tuple[tuple[str, int], ...]) -> dict[str, dict[str, Any]]:
+    return Run(folder).evaluations()
 
 
 def external_predictions(run: Run, name: str) -> pd.DataFrame:
@@ -315,10 +325,10 @@ def _dataset(folder: str, stamp: int) -> Dataset:
 
 def dataset_of_part(run: Run, part: str) -> Dataset | None:
     """The data set that an external evaluation looked at, and the run's own for every other part; see `dataset_of`."""
-    if not part.startswith(EXTERNAL):
+    name = evaluation_of(part)
+    if not name:
         return dataset_of(run)
-    path = run.folder / contract.EVALUATIONS / part.removeprefix(EXTERNAL) / contract.METRICS
-    return dataset_in(read_json(path).get("data", {}).get("folder"))
+    return dataset_in(evaluations(run).get(name, {}).get("data", {}).get("folder"))
 
 
 def image_paths(dataset: Dataset | None) -> dict[str, str]:

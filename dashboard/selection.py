@@ -39,6 +39,11 @@ class Selection:
     order: str = SURE
 
 
+def evaluation_of(part: str) -> str:
+    """The name of the external evaluation that a part stands for; empty for a part of the run's own split."""
+    return part.removeprefix(EXTERNAL) if part.startswith(EXTERNAL) else ""
+
+
 def customdata_of(event: Any) -> tuple[str, ...] | None:
     """What the first selected point of a chart carries; None where nothing is selected.
 
@@ -86,7 +91,7 @@ def select(table: pd.DataFrame, asked: Selection) -> pd.DataFrame:
         asked: the filters.
     """
     keep = np.ones(len(table), bool)
-    if asked.part != ALL_PARTS and not asked.part.startswith(EXTERNAL):
+    if asked.part != ALL_PARTS and not evaluation_of(asked.part):
         keep &= (table["split"] == asked.part).to_numpy()
     if asked.truth:
         keep &= (table["dx"] == asked.truth).to_numpy()

@@ -7,7 +7,7 @@ from core.evaluation.groups import NAMES
 from core.runs.run import Run
 from dashboard import charts, findings, gallery_table, picked
 from dashboard.picked import Picked
-from dashboard.selection import ALL, EXTERNAL, Selection
+from dashboard.selection import ALL, Selection, evaluation_of
 from dashboard.widgets import PARTS
 
 
@@ -49,7 +49,7 @@ def in_words(asked: Selection, pick: Picked | None) -> str:
     parts += [f"called {charts.name_of(asked.said)}"] if asked.said else []
     parts += [f"{NAMES[by]} {group}" for by, group in asked.groups.items()]
     parts += [f"{PARTS[asked.part].lower()} images"] if asked.part in PARTS else []
-    parts += [asked.part] if asked.part.startswith(EXTERNAL) else []
+    parts += [asked.part] if evaluation_of(asked.part) else []
     return ", ".join(parts) or "all images"
 
 

@@ -20,7 +20,7 @@ from core.runs.run import Run
 from dashboard import loaders
 from dashboard.charts import name_of, themed, titled
 from dashboard.picked import Picked
-from dashboard.selection import ALL_PARTS, EXTERNAL
+from dashboard.selection import ALL_PARTS, evaluation_of
 
 RUN_KEY = "run"  # the run that all pages show
 PICK_KEY = "pick_next"  # the id of a run that the sidebar's picker shall show next
@@ -277,7 +277,7 @@ def open_gallery(part: str = "", truth: str | None = None, said: str | None = No
 
 def part_label(part: str) -> str:
     """A part of the split, or an external evaluation, as filters and addresses call it."""
-    return part if part.startswith(EXTERNAL) else PARTS.get(part, "All")
+    return part if evaluation_of(part) else PARTS.get(part, "All")
 
 
 def show_pick(pick: Picked, part: str = ALL_PARTS) -> None:
@@ -285,7 +285,7 @@ def show_pick(pick: Picked, part: str = ALL_PARTS) -> None:
 
     Leaves the present page.
     """
-    external = {"part": part} if part.startswith(EXTERNAL) else {}
+    external = {"part": part} if evaluation_of(part) else {}
     leave_for("views/gallery.py", {"picked": pick.token} | external)
 
 
@@ -303,7 +303,7 @@ def leave_for(page: str, address: dict[str, str]) -> None:
 
 def open_explanation(image_id: str, part: str = "") -> None:
     """Go to the heatmaps of an image of the run's data set, or of an external evaluation. Leaves the present page."""
-    external = part if part.startswith(EXTERNAL) else ""
+    external = part if evaluation_of(part) else ""
     st.session_state.update(explain_image=image_id, explain_origin=FROM_DATASET, explain_of=external, explain_code="")
     leave_for("views/explain.py", {})
 

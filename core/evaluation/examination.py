@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import keras
 import numpy as np
@@ -57,6 +58,9 @@ from core.runs.run import (
 
 RULES = 2
 """Version of what is kept in the cache: raise it whenever the same images would be judged otherwise."""
+
+
+Kept = TypeVar("Kept", pd.DataFrame, bytes)
 
 
 @dataclass(frozen=True)
@@ -189,17 +193,13 @@ def _image_map(work: _Work) -> None:
 
 
 def _mean_images(work: _Work) -> None:
-    """Kept in the cache as a table is, see `_remembered`."""
+    images = work.dataset.images
+
+    def make() -> bytes:
+        return mean_images(images["path"].tolist(), images["dx"].tolist(), work.progress.step)
+
     path = _place("mean-images", [work.dataset.fingerprint()], ".png")
-    content = b""
-    with suppress(RunError):
-        content = read_bytes(path)
-    if not content:
-        images = work.dataset.images
-        content = mean_images(images["path"].tolist(), images["dx"].tolist(), work.progress.step)
-        with suppress(RunError):
-            write_bytes(path, content)
-    work.run.write_bytes(MEAN_IMAGES, content)
+    work.run.write_bytes(MEAN_IMAGES, _kept(path, read_bytes, write_bytes, make))
 
 
 def _of_features(work: _Work, what: str, make: Callable[[np.ndarray], pd.DataFrame]) -> pd.DataFrame:
@@ -236,15 +236,21 @@ _PARTS = (
 
 
 def _remembered(what: str, key: list[str], make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table from the cache, or made now and kept there; a cache that cannot be written costs only time."""
-    path = _place(what, key, ".csv")
+    """A table, see `_kept`."""
+    return _kept(_place(what, key, ".csv"), lambda path: read_csv(path, (), TEXT), write_csv, make)
+
+
+def _kept(
+    path: Path, read: Callable[[Path], Kept], write: Callable[[Path, Kept], None], make: Callable[[], Kept]
+) -> Kept:
+    """What lies in the cache, or is made now and kept there; a cache that cannot be written costs only time."""
     with suppress(RunError):
         if path.is_file():
-            return read_csv(path, (), TEXT)
-    table = make()
+            return read(path)
+    made = make()
     with suppress(RunError):
-        write_csv(path, table)
-    return table
+        write(path, made)
+    return made
 
 
 def _place(what: str, key: list[str], ending: str) -> Path:

@@ -1,9 +1,10 @@
 """How long a training will take here, from the speed of those that this machine has finished."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
 from core.backbones import ALL, BACKBONES, HEAD
 from core.config import TrainConfig
@@ -41,8 +42,16 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A finished run and what it took: images a second through the trunk and in training, and seconds of the rest."""
+class Measured:
+    """What a finished run took.
+
+    Attributes:
+        config: what it was asked to do.
+        data: fingerprint of its images.
+        trunk: images a second through the frozen part; None where too few were computed to tell.
+        training: images a second in an epoch.
+        rest: seconds to read the images and to evaluate.
+    """
 
     config: TrainConfig
     data: str
@@ -51,23 +60,18 @@ class _Seen:
     rest: float
 
 
-def estimate(config: TrainConfig, like: Run, runs: Sequence[Run]) -> Estimate | None:
+def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]) -> Estimate | None:
     """What a training would take on the images of an earlier run.
 
     Args:
         config: what would be trained.
-        like: a run on the same images: how many there are in each part.
-        runs: whatever was trained on this machine.
+        like: manifest of a run on the same images: how many there are in each part.
+        seen: whatever was measured on this machine.
 
     Returns:
         None while nothing has been measured.
-
-    Raises:
-        RunError: `like` cannot be read.
     """
-    manifest = like.manifest()
-    counts, data = manifest.get("split", {}).get("counts", {}), manifest.get("data", {})
-    seen = [found for run in runs if (found := _look_at(run)) is not None]
+    counts, data = like.get("split", {}).get("counts", {}), like.get("data", {})
     if not seen or not counts.get("train"):
         return None
     same = [run for run in seen if _alike(run.config, config, SAME_TRUNK)]
@@ -85,24 +89,25 @@ def estimate(config: TrainConfig, like: Run, runs: Sequence[Run]) -> Estimate | 
     return Estimate(trunk, config.epochs * train / speed, median(rests), bool(same))
 
 
-def _look_at(run: Run) -> _Seen | None:
-    """What a finished run took; None of an older version's, or one that cannot be read."""
-    with suppress(DermLensError, KeyError, TypeError, ZeroDivisionError):
-        manifest, config = run.manifest(), run.config()
-        speed, history = manifest["speed"], run.history()
-        train = manifest["split"]["counts"]["train"]
-        return _Seen(
-            config, manifest["data"]["fingerprint"], speed["trunk"], train / float(history["seconds"].median()),
-            max(0.0, manifest["seconds"] - speed["trunk_seconds"] - float(history["seconds"].sum())),
-        )  # fmt: skip
-    return None
+def measured(runs: Iterable[Run]) -> list[Measured]:
+    """What finished runs took; without those of an older version, and those that cannot be read."""
+    found = []
+    for run in runs:
+        with suppress(DermLensError, KeyError, TypeError, ZeroDivisionError):
+            manifest, config = run.manifest(), run.config()
+            speed, history = manifest["speed"], run.history()
+            train = manifest["split"]["counts"]["train"]
+            rest = max(0.0, manifest["seconds"] - speed["trunk_seconds"] - float(history["seconds"].sum()))
+            in_training = train / float(history["seconds"].median())
+            found.append(Measured(config, manifest["data"]["fingerprint"], speed["trunk"], in_training, rest))
+    return found
 
 
 def _alike(one: TrainConfig, other: TrainConfig, names: tuple[str, ...]) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def _missing_passes(config: TrainConfig, same: list[_Seen], total: int, train: int) -> int:
+def _missing_passes(config: TrainConfig, same: list[Measured], total: int, train: int) -> int:
     """Images that have to go through the frozen part, with what lies on disk from runs on the same images."""
     if config.train_from == ALL:
         return 0
@@ -124,7 +129,7 @@ def _work(config: TrainConfig, trained: bool) -> float:
     return backbone.work * (above if trained else 1 - above)
 
 
-def _trunk_speed(config: TrainConfig, same: list[_Seen], seen: list[_Seen]) -> float | None:
+def _trunk_speed(config: TrainConfig, same: Sequence[Measured], seen: Sequence[Measured]) -> float | None:
     """Images a second through the frozen part."""
     exact = [run.trunk for run in same if run.trunk]
     if exact:
@@ -133,7 +138,7 @@ def _trunk_speed(config: TrainConfig, same: list[_Seen], seen: list[_Seen]) -> f
     return rate / max(_work(config, trained=False), 1.0) if rate else None
 
 
-def _training_speed(config: TrainConfig, same: list[_Seen], seen: list[_Seen]) -> float | None:
+def _training_speed(config: TrainConfig, same: Sequence[Measured], seen: Sequence[Measured]) -> float | None:
     """Images a second in an epoch."""
     if same:
         return median(run.training for run in same)
@@ -144,7 +149,7 @@ def _training_speed(config: TrainConfig, same: list[_Seen], seen: list[_Seen]) -
     return rate / (STEP * max(_work(config, trained=True), 1.0)) if rate else None
 
 
-def _rate(config: TrainConfig, seen: list[_Seen]) -> float | None:
+def _rate(config: TrainConfig, seen: Sequence[Measured]) -> float | None:
     """Multiply-adds a second, in millions; of the same network where one was measured."""
     rates = [(run.config.backbone, run.trunk * _work(run.config, trained=False)) for run in seen if run.trunk]
     rates += [

@@ -58,7 +58,8 @@ def start(config: TrainConfig, folder: Path | None = None, wait: bool = False) -
     """
     check_named_folder(config)
     with one_start_at_a_time():
-        _refuse_when_busy(wait)
+        if not wait:
+            _refuse_when_busy()
         run = Run.create(config, folder)
         _spawn(run, wait)
     return run
@@ -75,7 +76,8 @@ def resume(run: Run, wait: bool = False) -> None:
     if state not in RESUMABLE:
         raise RunError(f"Only a {', '.join(RESUMABLE)} run can go on. Received: run {run.id!r}, {state}.")
     with one_start_at_a_time():
-        _refuse_when_busy(wait)
+        if not wait:
+            _refuse_when_busy()
         _spawn(run, wait)
 
 
@@ -158,8 +160,8 @@ def one_start_at_a_time(root: Path | None = None) -> Iterator[None]:
         lock.release()
 
 
-def _refuse_when_busy(wait: bool) -> None:
-    busy = None if wait else active_run()
+def _refuse_when_busy() -> None:
+    busy = active_run()
     if busy is not None:
         raise RunBusyError(
             f"One training runs at a time. Received: run {busy.id!r} is under way. Wait for it, or stop it."

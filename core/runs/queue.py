@@ -5,7 +5,7 @@ import time
 
 from core.errors import RunError, TrainingStopped
 from core.runs.all_runs import list_runs
-from core.runs.jobs import active_runs, one_start_at_a_time
+from core.runs.jobs import active_run, one_start_at_a_time
 from core.runs.run import STOP_REQUEST, Run
 from core.runs.status import own_process
 
@@ -43,10 +43,9 @@ def wait_for_turn(run: Run) -> None:
 def _first_before(run: Run) -> str | None:
     """The id of a run whose turn is before this one's; None when it is this one's."""
     root = run.folder.parent
-    for other in active_runs(root):  # those that run come first, then those that wait, the oldest first
-        if other.id == run.id:
-            break
-        return other.id
+    first = active_run(root)
+    if first is not None and first.id != run.id:
+        return first.id
     return next((other.id for other in list_runs(root) if other.id != run.id and _is_examined(other)), None)
 
 

@@ -32,7 +32,7 @@ def body(run: Run) -> None:
     """Choose a part of the split or an external data set; read its figures."""
     loaders.manifest(run)
     figures = {part: loaders.metrics(run)[part] for part in PARTS if loaders.metrics(run).get(part)}
-    evaluations = {f"{EXTERNAL}{name}": content for name, content in run.evaluations().items()}
+    evaluations = {f"{EXTERNAL}{name}": content for name, content in loaders.evaluations(run).items()}
     external = {name: content.get("metrics", {}) for name, content in evaluations.items()}
     if not figures and not external:
         widgets.not_yet(run, "figures")
@@ -52,9 +52,7 @@ def body(run: Run) -> None:
     )  # fmt: skip
     if section in SECTIONS:
         SECTIONS[section](
-            Answers.of_part(run, part)
-            if part in figures
-            else Answers.of_evaluation(run, part.removeprefix(EXTERNAL), evaluations[part])
+            Answers.of_part(run, part) if part in figures else Answers.of_evaluation(run, part, evaluations[part])
         )
         return
     matrix(choices[part], part)

@@ -58,7 +58,7 @@ def uploaded() -> bytes | None:
 
 def from_dataset(run: Run) -> tuple[str | None, pd.Series | None]:
     """An image by its id, or the next random one of a diagnosis."""
-    evaluations = [f"{EXTERNAL}{name}" for name in run.evaluations()]
+    evaluations = [f"{EXTERNAL}{name}" for name in loaders.evaluations(run)]
     of = ""
     if evaluations:
         of = st.selectbox("Data set", ["", *evaluations], format_func=lambda name: name or "the run's own", key=OF)

@@ -15,7 +15,18 @@ from dashboard import charts, gallery_table, loaders, picked, selection, widgets
 from dashboard.gallery_details import details
 from dashboard.mistake_sections import EVERY_RUN, IMAGES, PAIRS, confused_pairs, wrong_in_every_run
 from dashboard.picked import Picked
-from dashboard.selection import ALL, ALL_PARTS, AS_PICKED, EXTERNAL, ORDERS, RIGHT, SURE, WRONG, Selection
+from dashboard.selection import (
+    ALL,
+    ALL_PARTS,
+    AS_PICKED,
+    EXTERNAL,
+    ORDERS,
+    RIGHT,
+    SURE,
+    WRONG,
+    Selection,
+    evaluation_of,
+)
 from dashboard.take_away import take_away
 from dashboard.widgets import PARTS, percent
 
@@ -76,7 +87,7 @@ def filters(run: Run, pick: Picked | None) -> tuple[pd.DataFrame, Selection]:
     keep: dict[str, Any] = {"on_change": first_page, "bind": "query-params"}
     table = gallery_table.answers(run)
     present = [part for part in PARTS if (table["split"] == part).any()]
-    parts = [*present, ALL_PARTS, *(f"{EXTERNAL}{name}" for name in run.evaluations())]
+    parts = [*present, ALL_PARTS, *(f"{EXTERNAL}{name}" for name in loaders.evaluations(run))]
     with st.container(horizontal=True, gap="medium"):
         which = st.segmented_control("Answers", [WRONG, RIGHT, ALL], default=ALL if pick else WRONG, required=True,
                                      key="answers", **keep)  # fmt: skip
@@ -84,7 +95,7 @@ def filters(run: Run, pick: Picked | None) -> tuple[pd.DataFrame, Selection]:
             "Part of the split", parts, default=ALL_PARTS if pick else parts[0], required=True, key="part",
             format_func=widgets.part_label, **keep,
         ) or parts[0]  # fmt: skip
-    if part.startswith(EXTERNAL):
+    if evaluation_of(part):
         table = gallery_table.answers(run, part)
     with st.grid(4, min_column_width=200, vertical_alignment="bottom") as grid:
         with grid.cell():

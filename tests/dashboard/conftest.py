@@ -6,7 +6,9 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +47,24 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def when_it_answers() -> Callable[[str, subprocess.Popen, Path], str]:
+    """Wait until the dashboard at an address answers, and give that address; fail with its log if it ends before."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def wait(address: str, server: subprocess.Popen, log: Path) -> str:
+        for _ in range(300):
+            assert server.poll() is None, log.read_text()
+            try:
+                with direct.open(f"{address}/_stcore/health", timeout=2):
+                    return address
+            except OSError:
+                time.sleep(0.2)
+        raise AssertionError(log.read_text())
+
+    return wait
 
 
 @pytest.fixture(scope="module")

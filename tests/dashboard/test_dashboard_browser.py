@@ -6,9 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,7 +30,7 @@ CARDS = "[class*=st-key-card_]"
 
 
 @pytest.fixture(scope="module")
-def address(module_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(module_run: Run, tmp_path_factory: pytest.TempPathFactory, when_it_answers: Callable) -> Iterator[str]:
     """Where a dashboard answers that serves the tiny run."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -43,7 +41,7 @@ def address(module_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with log.open("wb") as output:
         server = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=output, stderr=output)
     try:
-        yield _when_it_answers(f"http://127.0.0.1:{port}", server, log)
+        yield when_it_answers(f"http://127.0.0.1:{port}", server, log)
     finally:
         server.send_signal(signal.SIGINT)
         try:
@@ -51,18 +49,6 @@ def address(module_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         except subprocess.TimeoutExpired:
             server.kill()
             server.wait()
-
-
-def _when_it_answers(address: str, server: subprocess.Popen, log: Path) -> str:
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for _ in range(300):
-        assert server.poll() is None, log.read_text()
-        try:
-            with direct.open(f"{address}/_stcore/health", timeout=2):
-                return address
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError(log.read_text())
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The dashboard in trouble: browser, server and trainer are killed, the disk is full, several people press at once."""
 
-import contextlib
 import hashlib
 import os
 import re
@@ -10,7 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,7 +102,8 @@ sys.exit(train.main())
 class Dashboard:
     """A dashboard that can be killed and started again, its folder of runs, and the program that it trains with."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, when_it_answers: Callable) -> None:
+        self.when_it_answers = when_it_answers
         self.root, self.runs, self.trainer = root, root / "runs", root / "trainer.py"
         self.server: subprocess.Popen | None = None
         with socket.socket() as free:
@@ -114,20 +113,13 @@ class Dashboard:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        log, direct = self.root / "log.txt", urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        log = self.root / "log.txt"
         with log.open("ab") as output:
             self.server = subprocess.Popen(
                 [sys.executable, "-c", SERVER, str(self.trainer), str(self.port)],
                 cwd=PROJECT, env={**os.environ, "DERMLENS_RUNS": str(self.runs)}, stdout=output, stderr=output,
             )  # fmt: skip
-
-        def answers() -> bool:
-            assert self.server is not None and self.server.poll() is None, log.read_text()
-            with contextlib.suppress(OSError), direct.open(f"{self.address}/_stcore/health", timeout=2):
-                return True
-            return False
-
-        wait_for(answers)
+        self.when_it_answers(self.address, self.server, log)
 
     def kill(self) -> None:
         """End it as the system does when memory runs out: it cannot do anything about it."""
@@ -197,8 +189,8 @@ def wait_for(what: Callable[[], bool], seconds: float = PATIENCE) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
-    made = Dashboard(tmp_path_factory.mktemp("trouble"))
+def server(tmp_path_factory: pytest.TempPathFactory, when_it_answers: Callable) -> Iterator[Dashboard]:
+    made = Dashboard(tmp_path_factory.mktemp("trouble"), when_it_answers)
     yield made
     made.kill()
 
@@ -242,7 +234,8 @@ def settle(page: Page) -> None:
 
 
 def press(page: Page, label: str) -> None:
-    page.get_by_role("button", name=label).click()
+    """A button of the page's own: while a script runs, Streamlit's header has a "Stop" too."""
+    page.get_by_test_id("stMainBlockContainer").get_by_role("button", name=label).click()
 
 
 def start_training(dashboard: Dashboard, page: Page) -> Run:

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from core.config import TrainConfig
-from core.runs.estimate import OTHERS, estimate
+from core.runs.estimate import OTHERS, estimate, measured
 from core.runs.run import HISTORY, HISTORY_COLUMNS, MANIFEST, Run
 from core.runs.status import Status
 
@@ -39,7 +39,7 @@ def finished(tmp_path, monkeypatch):
 
 def test_the_same_again_takes_its_epochs_and_no_trunk(finished):
     run = finished(HEAD, 150.0, 2.0)
-    found = estimate(HEAD, run, [run])
+    found = estimate(HEAD, run.manifest(), measured([run]))
     assert found.measured
     assert (found.trunk, found.training, found.rest) == (0, pytest.approx(20), pytest.approx(12))
     assert found.seconds == pytest.approx(32)
@@ -47,21 +47,21 @@ def test_the_same_again_takes_its_epochs_and_no_trunk(finished):
 
 def test_another_seed_draws_its_views_anew(finished):
     run = finished(HEAD, 150.0, 2.0)
-    again = estimate(dataclasses.replace(HEAD, seed=8), run, [run])
+    again = estimate(dataclasses.replace(HEAD, seed=8), run.manifest(), measured([run]))
     assert again.trunk == pytest.approx(6000 / 150)
-    more = estimate(dataclasses.replace(HEAD, views=4), run, [run])
+    more = estimate(dataclasses.replace(HEAD, views=4), run.manifest(), measured([run]))
     assert more.trunk == pytest.approx(2 * 6000 / 150)
 
 
 def test_an_empty_cache_is_filled_again(finished):
     run = finished(HEAD, 150.0, 2.0, kept=False)
-    assert estimate(HEAD, run, [run]).trunk == pytest.approx((10_000 + OTHERS + 6000) / 150)
+    assert estimate(HEAD, run.manifest(), measured([run])).trunk == pytest.approx((10_000 + OTHERS + 6000) / 150)
 
 
 def test_a_cut_that_was_never_trained_is_told_from_the_work_it_is(finished):
     run = finished(HEAD, 150.0, 2.0)
-    block = estimate(dataclasses.replace(HEAD, train_from="block6"), run, [run])
-    everything = estimate(dataclasses.replace(HEAD, train_from="all"), run, [run])
+    block = estimate(dataclasses.replace(HEAD, train_from="block6"), run.manifest(), measured([run]))
+    everything = estimate(dataclasses.replace(HEAD, train_from="all"), run.manifest(), measured([run]))
     assert not block.measured and not everything.measured
     assert 150 < (10_000 + 6000) / block.trunk < 300, "the part below the cut is faster than the whole"
     assert everything.trunk == 0
@@ -71,8 +71,8 @@ def test_a_cut_that_was_never_trained_is_told_from_the_work_it_is(finished):
 
 def test_a_slower_network_is_slower(finished):
     run = finished(HEAD, 150.0, 2.0)
-    larger = estimate(dataclasses.replace(HEAD, backbone="efficientnetv2b0"), run, [run])
-    smaller = estimate(dataclasses.replace(HEAD, backbone="mobilenetv3small"), run, [run])
+    larger = estimate(dataclasses.replace(HEAD, backbone="efficientnetv2b0"), run.manifest(), measured([run]))
+    smaller = estimate(dataclasses.replace(HEAD, backbone="mobilenetv3small"), run.manifest(), measured([run]))
     assert larger.trunk > 4 * smaller.trunk
 
 
@@ -81,5 +81,5 @@ def test_nothing_is_told_before_anything_was_measured(finished):
     manifest = old.manifest()
     del manifest["speed"]  # of an older version
     old.write_json(MANIFEST, manifest)
-    assert estimate(HEAD, old, [old]) is None
-    assert estimate(HEAD, old, []) is None
+    assert estimate(HEAD, old.manifest(), measured([old])) is None
+    assert estimate(HEAD, old.manifest(), []) is None
