@@ -24,6 +24,7 @@ from tf_keras_vis.utils.scores import CategoricalScore
 from core.backbones import BACKBONES
 from core.models.classifier import answering_pass, load_model
 from core.models.features import feature_layers
+from core.models.frozen import frozen
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import MODEL
 
@@ -46,7 +47,7 @@ def main() -> None:
     model = load_model(run.folder / MODEL)
     pixels = np.random.default_rng(0).integers(0, 256, (1, *model.input.shape[1:]), dtype=np.uint8)
 
-    answer = answering_pass(model, layer, feature_layers(BACKBONES[run.manifest()["backbone"]]))
+    answer = frozen(answering_pass(model, layer, feature_layers(BACKBONES[run.manifest()["backbone"]])))
     forward = tf.function(
         lambda images: model(tf.cast(images, tf.float32), training=False),
         input_signature=[tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)],

@@ -26,11 +26,12 @@ from core.data.ham10000 import index_dataset
 from core.data.images import model_input, read_image
 from core.data.masks import find_masks
 from core.evaluation.heatmaps import EQUAL, FRACTIONS, GAUSSIAN, RANDOM, measure_heatmaps
+from core.explain.explainer import Explainer
 from core.explain.faithfulness import area, centred_gaussian, random_map
 from core.explain.methods import METHODS
 from core.explain.perturbation import blurred
 from core.models.classifier import load_model
-from core.models.explaining import Explainer
+from core.models.keras_network import KerasNetwork
 from core.runs.all_runs import find_run, served_run
 from core.runs.files import without_nan
 from core.runs.run import MODEL
@@ -79,7 +80,7 @@ def compare_baselines(explainer: Explainer, images: pd.DataFrame, count: int, se
     areas: dict[str, list[list[tuple[float, float]]]] = {baseline: [] for baseline in BASELINES}
     for index, path in enumerate(images["path"].sample(min(count, len(images)), random_state=seed)):
         pixels = model_input(read_image(path), explainer.size)
-        code = int(explainer.logits(pixels[None])[0].argmax())
+        code = int(explainer.network.logits(pixels[None])[0].argmax())
         maps = explainer.heatmaps(pixels, names, code)
         maps |= {RANDOM: random_map(np.random.default_rng([seed, index])), GAUSSIAN: centred_gaussian(explainer.size)}
         for baseline, make in BASELINES.items():
@@ -117,10 +118,15 @@ def main() -> None:
     test = images[images["image_id"].isin(splits.loc[splits["split"] == "test", "image_id"])]
     model, layer, seed = load_model(run.folder / MODEL), run.manifest()["gradcam_layer"], run.config().seed
     if options.baselines:
-        print(compare_baselines(Explainer(model, layer), test, options.count, seed))
+        print(compare_baselines(Explainer(KerasNetwork(model, layer)), test, options.count, seed))
         return
     if options.cost:
-        print(costs(Explainer(model, layer), model_input(read_image(test["path"].iloc[0]), model.input.shape[1])))
+        print(
+            costs(
+                Explainer(KerasNetwork(model, layer)),
+                model_input(read_image(test["path"].iloc[0]), model.input.shape[1]),
+            )
+        )
         return
     started = time.monotonic()
 
@@ -137,7 +143,7 @@ def main() -> None:
 
 def costs(explainer: Explainer, pixels: np.ndarray, repeats: int = 15) -> str:
     """Medians of one image, in milliseconds."""
-    works: dict[str, Callable[[], object]] = {"forward pass": lambda: explainer.logits(pixels[None])}
+    works: dict[str, Callable[[], object]] = {"forward pass": lambda: explainer.network.logits(pixels[None])}
     works |= {name: partial(explainer.heatmap, pixels, name, 0) for name in METHODS}
     times: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(repeats + 1):

@@ -8,6 +8,7 @@ cannot disagree.
 
 import argparse
 import json
+import logging
 import sys
 import threading
 import zipfile
@@ -18,35 +19,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.backbones import BACKBONES
 from core.data.images import ImageSource, model_input, read_image
 from core.data.quality import SEVERE, assess_quality
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.engines import BATCH, OpenVinoNetwork, chosen_engine, openvino_files
 from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
 from core.evaluation.trust import Trust
+from core.explain.explainer import Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import CALIBRATION, MODEL, OUTLIERS, Run
 
 if TYPE_CHECKING:
-    from core.models.explaining import Explainer
-
-BATCH = 4  # images in one pass: 32 are hardly faster, and need 80 MB more
+    from core.models.keras_network import KerasNetwork
 
 
 class Predictor:
     """A finished run, ready to answer. One compiled pass returns the logits and all seven heatmaps.
 
     Safe to call from several threads at once.
+
+    Args:
+        run: a finished run.
+        engine: one of `core.engines.ENGINES`; by default what `chosen_engine` says, and TensorFlow where a network
+            cannot be converted.
     """
 
-    def __init__(self, run: Run) -> None:
-        from core.models.classifier import answering_pass, load_model
-        from core.models.features import feature_layers
-
+    def __init__(self, run: Run, engine: str | None = None) -> None:
         if not run.usable:
             raise RunError(f"Only a finished run can answer. Received: run {run.id!r}, {run.status().state}.")
         try:
@@ -60,8 +62,7 @@ class Predictor:
         self.synthetic = run.synthetic
         self.outliers = self._read_outliers(run.folder / OUTLIERS)
         self._measured = run.metrics().get("test", {}).get("operating_points", {})
-        self._model = load_model(run.folder / MODEL)
-        self._pass = answering_pass(self._model, self._gradcam_layer, feature_layers(self._backbone))
+        self._network = self._load_network(engine)
 
     def _read(self, manifest: dict[str, Any], calibration: dict[str, Any]) -> None:
         if tuple(manifest["classes"]) != CODES:
@@ -73,7 +74,7 @@ class Predictor:
         self.trust = Trust.from_dict(calibration)
         self.heatmap_scale = float(calibration["heatmap_scale"])
         self._gradcam_layer = str(manifest["gradcam_layer"])
-        self._backbone = BACKBONES[manifest["backbone"]]
+        self._backbone = str(manifest["backbone"])
 
     @staticmethod
     def _read_outliers(path: Path) -> Outliers | None:
@@ -99,11 +100,26 @@ class Predictor:
         return cls(run if isinstance(run, Run) else find_run(run))
 
     @cached_property
-    def explainer(self) -> "Explainer":
-        """Heatmaps of every kind and depth of this run's network; made when it is first asked for."""
-        from core.models.explaining import Explainer
+    def explainer(self) -> Explainer:
+        """Heatmaps of every kind and depth of this run's network."""
+        return Explainer(self._network)
 
-        return Explainer(self._model, self._gradcam_layer)
+    def _load_network(self, engine: str | None) -> "OpenVinoNetwork | KerasNetwork":
+        if (engine or chosen_engine()) == "tensorflow":
+            return self._load_keras()
+        try:
+            return OpenVinoNetwork(openvino_files(self.run), self._backbone, self.size, self._load_keras)
+        except (RunError, ImportError) as error:
+            if engine:
+                raise
+            logging.getLogger(__name__).warning("Run %s answers with TensorFlow: %s", self.run.id, error)
+            return self._load_keras()
+
+    def _load_keras(self) -> "KerasNetwork":
+        from core.models.classifier import load_model
+        from core.models.keras_network import KerasNetwork
+
+        return KerasNetwork(load_model(self.run.folder / MODEL), self._gradcam_layer)
 
     def predict(self, image: ImageSource) -> Prediction:
         """What the run says of one image.
@@ -126,7 +142,7 @@ class Predictor:
 
     def _predict_batch(self, originals: Sequence[np.ndarray]) -> list[Prediction]:
         pixels = np.stack([model_input(original, self.size) for original in originals])
-        logits, maps, features = (np.asarray(output) for output in self._pass(pixels))
+        logits, maps, features = self._network.answer(pixels)
         probabilities = self.trust.calibration.probabilities(logits)
         strangeness = self.outliers.score(features) if self.outliers else np.full(len(originals), np.nan)
         beats = self._heatmap_beats()

@@ -20,10 +20,11 @@ from core.backbones import BACKBONES
 from core.data.images import model_input, read_image
 from core.data.masks import model_mask
 from core.evaluation.bootstrap import Figure, LesionBootstrap, percentile_interval, ratio
+from core.explain.explainer import LAST, Explainer
 from core.explain.faithfulness import area, centred_gaussian, energy, pointing, random_map, rank_correlation
 from core.explain.methods import DEFAULT_METHOD, METHODS
 from core.explain.overlay import full_colour
-from core.models.explaining import LAST, Explainer
+from core.models.keras_network import KerasNetwork
 
 FRACTIONS = (0.0, 0.2, 0.7, 1.0)
 """Fewer than one image alone is shown with: a network answers some 50 times a second on two cores, and a map takes four
@@ -73,7 +74,8 @@ def measure_heatmaps(
         controls, lesion, randomised, seconds and how, in words. A figure has value, low, high and n.
     """
     started = time.monotonic()
-    explainer = Explainer(model, gradcam_layer)
+    network = KerasNetwork(model, gradcam_layer)
+    explainer = Explainer(network)
     chosen = images.sample(min(count, len(images)), random_state=seed)
     total = len(chosen) + min(RANDOMISED_IMAGES, len(chosen))
     measured: list[dict[str, Row]] = []
@@ -109,7 +111,7 @@ def measure_heatmaps(
         "lesion": {"area": _figure(answers["area"], bootstrap), "centre": _figure(answers["centre"], bootstrap)},
         "answer_survives_blur": _figure(answers["kept"], bootstrap),
         "randomised": _randomised(
-            explainer,
+            network,
             pixels,
             maps,
             chosen["lesion_id"].to_numpy()[: len(pixels)],
@@ -125,7 +127,7 @@ def _measure(
     explainer: Explainer, pixels: np.ndarray, mask_path: str | None, dice: np.random.Generator
 ) -> tuple[dict[str, Row], dict[str, np.ndarray]]:
     """Each map's figures on one image, and the maps of the methods."""
-    code = int(explainer.logits(pixels[None])[0].argmax())
+    code = int(explainer.network.logits(pixels[None])[0].argmax())
     maps = explainer.heatmaps(pixels, [name for name in METHODS if name not in EQUAL], code)
     controls = {RANDOM: random_map(dice), GAUSSIAN: centred_gaussian(explainer.size)}
     curves = explainer.faithfulness(pixels, maps | controls, code, FRACTIONS)
@@ -190,7 +192,7 @@ def _method_figures(table: dict[str, pd.DataFrame], name: str, bootstrap: Lesion
 
 
 def _randomised(
-    explainer: Explainer,
+    network: KerasNetwork,
     pixels: list[np.ndarray],
     maps: list[dict[str, np.ndarray]],
     lesions: np.ndarray,
@@ -203,30 +205,30 @@ def _randomised(
     """
     methods = [name for name in METHODS if name not in EQUAL and name != "occlusion"]
     found: dict[str, dict[str, list[float]]] = {stage: {name: [] for name in methods} for stage in ("head", "top")}
-    kept = explainer.model.get_weights()
+    kept, explainer = network.model.get_weights(), Explainer(network)
     try:
         for stage in found:
             for index, (seen, before) in enumerate(zip(pixels, maps, strict=True)):
-                _shuffle(explainer, stage, np.random.default_rng([seed, index]))  # another network for each image
+                _shuffle(network, stage, np.random.default_rng([seed, index]))  # another network for each image
                 after = explainer.heatmaps(seen, methods, int(before["code"]))
                 for name in methods:
                     found[stage][name].append(rank_correlation(before[name], after[name]))
                 if stage == "top":
                     step(index + 1)
     finally:
-        explainer.model.set_weights(kept)
+        network.model.set_weights(kept)
     bootstrap = LesionBootstrap(lesions, seed)
     return {stage: {name: _figure(values, bootstrap) for name, values in each.items()} for stage, each in found.items()}
 
 
-def _shuffle(explainer: Explainer, stage: str, dice: np.random.Generator) -> None:
+def _shuffle(network: KerasNetwork, stage: str, dice: np.random.Generator) -> None:
     """Shuffle the weights of each layer above a cut: of the head, or of the top blocks as well.
 
     Statistics of batch normalisation stay, or the activations would run away.
     """
-    model = explainer.model
+    model = network.model
     blocks = BACKBONES[model.name].blocks
-    cut = explainer.layer_name(LAST if stage == "head" else list(blocks)[-2])
+    cut = network.layer_name(LAST if stage == "head" else list(blocks)[-2])
     below = {id(layer) for layer in keras.Model(model.input, model.get_layer(cut).output).layers}
     for layer in model.layers:
         if id(layer) not in below and not isinstance(layer, keras.layers.BatchNormalization):

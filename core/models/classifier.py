@@ -4,12 +4,10 @@ Trunk and top are two views of one flat model and share its weights, so that tra
 model, and there is nothing to join afterwards.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -20,7 +18,6 @@ from core.errors import RunError
 from core.explain.gradcam import channel_weights, weighted_maps
 from core.models.backbones import build_features
 from core.models.features import feature_layers
-from core.models.frozen import frozen
 
 
 @dataclass(frozen=True)
@@ -119,7 +116,7 @@ def load_model(path: Path) -> keras.Model:
 
 def answering_pass(
     model: keras.Model, gradcam_layer: str, depths: tuple[str, ...] = ()
-) -> Callable[[np.ndarray], list[tf.Tensor]]:
+) -> tf.types.experimental.PolymorphicFunction:
     """One compiled pass for the answer, its explanation, and what tells whether it should be given at all.
 
     The gradients only have to cross the head, so that seven heatmaps cost next to nothing.
@@ -141,7 +138,7 @@ def answering_pass(
     def answer(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         outputs = tf.nest.flatten(below(tf.cast(pixels, tf.float32), training=False))
         activations = outputs[-1]
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(activations)
             logits = above(activations, training=False)
             each = tf.unstack(logits, axis=1)
@@ -149,4 +146,4 @@ def answering_pass(
         features = tf.concat([tf.reduce_mean(output, (1, 2)) for output in outputs], axis=1)
         return logits, weighted_maps(activations, channel_weights(gradients)), features
 
-    return frozen(answer)
+    return answer

@@ -19,5 +19,10 @@ def frozen(function: Any) -> Callable[[Any], list[tf.Tensor]]:
     Returns:
         A function that gives the outputs as a list. Later changes of the weights do not reach it.
     """
-    constant = convert_variables_to_constants_v2(function.get_concrete_function())
+    constant = with_constants(function)
     return lambda inputs: constant(tf.convert_to_tensor(inputs))
+
+
+def with_constants(function: Any) -> Any:
+    """The concrete function of a `tf.function` with an input signature, its variables replaced by constants."""
+    return convert_variables_to_constants_v2(function.get_concrete_function())

@@ -8,6 +8,7 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -94,6 +95,8 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     progress.phase("evaluation", "Predicting every image and computing the figures.")
     logits = all_logits(compiled_logits(classifier.top), sources.plain, np.arange(len(splits)))
     _save_model(run, classifier)
+    if find_spec("openvino"):
+        _convert(run)
     scale = _heatmap_scale(run, config, dataset, classifier, rows["calibration"][:SCALE_IMAGES], logits)
     features = sources.cache if classifier.trunk is classifier.sensor else None
     features = features or TrunkCache(classifier.sensor, config)
@@ -241,6 +244,16 @@ def _save_model(run: Run, classifier: Classifier) -> None:
         raise RunError(f"{MODEL} must be written to {run.folder}. Received: {error}. Free some disk.") from error
     digest = hashlib.sha256((run.folder / MODEL).read_bytes()).hexdigest()
     run.write_json(MANIFEST, run.manifest() | {"model_sha256": digest})
+
+
+def _convert(run: Run) -> None:
+    """Write the network for OpenVINO; a run that has none answers with TensorFlow."""
+    from core.models.openvino_files import write_openvino
+
+    try:
+        write_openvino(run)
+    except RunError as error:
+        print(f"[openvino] {error}", flush=True)
 
 
 def _heatmap_scale(

@@ -32,6 +32,7 @@ CALIBRATION = "calibration.json"
 OUTLIERS = "outliers.npz"
 FEATURES = "features.npy"
 MODEL = "model.keras"
+OPENVINO = "openvino"
 # what the examination adds after the run is finished
 IMAGES = "images.csv"
 SUBGROUPS = "subgroups.json"

@@ -7,9 +7,10 @@ import pytest
 from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.errors import ConfigError
+from core.explain.explainer import IMAGE, LAST, Explainer, log_odds
 from core.explain.methods import METHODS
 from core.models.classifier import answering_pass, build_classifier
-from core.models.explaining import IMAGE, LAST, Explainer, log_odds
+from core.models.keras_network import KerasNetwork
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (224, 224, 3), dtype=np.uint8)
 
@@ -22,7 +23,7 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def explainer(classifier):
-    return Explainer(classifier.model, classifier.gradcam_layer)
+    return Explainer(KerasNetwork(classifier.model, classifier.gradcam_layer))
 
 
 def test_its_grad_cam_is_the_one_of_the_compiled_answer(classifier, explainer):
@@ -56,7 +57,7 @@ def test_cut_points_of_another_backbone():
     name = "mobilenetv3small"
     keras.utils.set_random_seed(5)
     other = build_classifier(TrainConfig(backbone=name, weights="none"))
-    explainer = Explainer(other.model, other.gradcam_layer)
+    explainer = Explainer(KerasNetwork(other.model, other.gradcam_layer))
     assert explainer.layers == (LAST, *reversed(BACKBONES[name].blocks), IMAGE)
     for layer in ("top", explainer.default_layer("layercam")):
         assert explainer.heatmap(PIXELS, "gradcam", 0, layer).ndim == 2
@@ -68,10 +69,10 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_scores(explainer):
     from core.explain.perturbation import blurred
 
     image = np.kron(np.random.default_rng(1).integers(60, 200, (14, 14, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-    end, start = explainer.activations(np.stack([image, blurred(image)]), "top")
-    slopes = explainer.gradients(integrated.way(start, end, 40), 1, "top", odds=True)
+    end, start = explainer.network.activations(np.stack([image, blurred(image)]), "top")
+    slopes = explainer.network.gradients(integrated.way(start, end, 40), 1, "top", odds=True)
     added = ((end - start) * slopes.mean(axis=0)).sum()
-    scores = log_odds(explainer.logits(np.stack([image, blurred(image)])), 1)
+    scores = log_odds(explainer.network.logits(np.stack([image, blurred(image)])), 1)
     assert added == pytest.approx(scores[0] - scores[1], rel=0.05, abs=0.02)
 
 

@@ -1,0 +1,84 @@
+"""One run, two engines: how fast each answers, how alike, how soon after a start, and in how much memory.
+
+    python benchmarks/engines.py [RUN] [--images FOLDER] [--rounds 30]
+
+Times alternate between the two in one process, on the images of the folder (the run's own without it); memory and
+start are those of a fresh process that has loaded the run and answered once.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT))
+
+from core.data.images import model_input, read_image  # noqa: E402
+from core.engines import ENGINES  # noqa: E402
+from core.predictor import Predictor  # noqa: E402
+from core.runs.all_runs import find_run, served_run  # noqa: E402
+
+FRESH = """
+import sys, time; started = time.monotonic()
+import numpy, psutil
+from core.predictor import Predictor
+Predictor(__import__("core.runs.run", fromlist=["Run"]).Run(sys.argv[1]), sys.argv[2]).predict(
+    numpy.zeros((450, 600, 3), numpy.uint8))
+print(time.monotonic() - started, psutil.Process().memory_info().rss / 1e6)
+"""
+COUNT = 12  # images of one page of the gallery
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", help="a run's id or folder; by default the one that is served")
+    parser.add_argument("--images", type=Path, help="a folder of JPEG files")
+    parser.add_argument("--rounds", type=int, default=30)
+    options = parser.parse_args()
+    run = find_run(options.run) if options.run else served_run()
+    folder = options.images or Path(run.manifest()["data"]["folder"])
+    paths = sorted(folder.rglob("*.jpg"))[:: max(1, len(list(folder.rglob("*.jpg"))) // 100)][:100]
+    predictors = {name: Predictor(run, name) for name in ENGINES}
+    pixels = [model_input(read_image(path), predictors["openvino"].size) for path in paths]
+
+    answers = {name: each.predict_many(paths) for name, each in predictors.items()}
+    pairs = list(zip(*answers.values(), strict=True))
+    print(f"largest difference over {len(pairs)} images")
+    for what in ("logits", "probabilities", "heatmaps"):
+        print(f"  {what:<14}{max(np.abs(getattr(a, what) - getattr(b, what)).max() for a, b in pairs):.1e}")
+
+    works = {
+        "one image, seven heatmaps": lambda each, turn: each._network.answer(pixels[turn % len(pixels)][None]),
+        "the same from its file": lambda each, turn: each.predict(paths[turn % len(paths)]),
+        f"{COUNT} files": lambda each, turn: each.predict_many(paths[:COUNT]),
+        "integrated gradients": lambda each, turn: each.explainer.heatmap(pixels[turn % len(pixels)], "integrated", 0),
+        "occlusion": lambda each, turn: each.explainer.heatmap(pixels[turn % len(pixels)], "occlusion", 0),
+    }
+    print("\nmilliseconds, median" + "".join(f"{name:>14}" for name in ENGINES) + "   ratio")
+    for what, work in works.items():
+        times: dict[str, list[float]] = {name: [] for name in ENGINES}
+        for turn in range(options.rounds + 2):
+            for name, each in predictors.items():
+                started = time.perf_counter()
+                work(each, turn)
+                if turn > 1:
+                    times[name].append((time.perf_counter() - started) * 1000)
+        fast, slow = (median(times[name]) for name in ENGINES)
+        print(f"{what:<26}{fast:8.1f}{slow:14.1f}{slow / fast:8.2f}")
+
+    print("\na fresh process, with its first answer")
+    for name in ENGINES:
+        command = [sys.executable, "-c", FRESH, str(run.folder), name]
+        done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True)
+        seconds, megabytes = map(float, done.stdout.split())
+        print(f"  {name:<12}{seconds:5.1f} s {megabytes:6.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""Which program multiplies when a run answers: OpenVINO, small and fast on a CPU, or TensorFlow, which also trains.
+
+A server that answers with OpenVINO never loads TensorFlow, unless somebody asks for a heatmap deep in the network.
+`core.models.openvino_files` writes what is read here. `DERMLENS_ENGINE` chooses for every command.
+"""
+
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+import numpy as np
+
+from core.backbones import BACKBONES
+from core.errors import ConfigError, RunError
+from core.explain.explainer import IMAGE, LAST, cut_points
+from core.explain.integrated import STEPS
+from core.places import PROJECT
+from core.runs.files import read_json
+from core.runs.run import MODEL, OPENVINO, Run
+
+if TYPE_CHECKING:
+    from core.models.keras_network import KerasNetwork
+
+ENGINES = ("openvino", "tensorflow")
+ANSWER, SLOPES, MADE_OF = "answer.xml", "slopes.xml", "made_of.json"
+BATCH = 4  # images in one pass: more are hardly faster, and need memory
+OPTIONS = {
+    "PERFORMANCE_HINT": "LATENCY",
+    "INFERENCE_PRECISION_HINT": "f32",  # or a machine with bfloat16 would answer otherwise than the training did
+    "ENABLE_CPU_PINNING": "NO",  # two servers would sit on the same cores
+}
+
+
+def chosen_engine() -> str:
+    """`DERMLENS_ENGINE`, or OpenVINO where it is installed.
+
+    Raises:
+        ConfigError: there is no such engine.
+    """
+    asked = os.environ.get("DERMLENS_ENGINE")
+    if asked and asked not in ENGINES:
+        raise ConfigError(f"The engine is one of {', '.join(ENGINES)}. Received: {asked!r} in DERMLENS_ENGINE.")
+    return asked or ("openvino" if find_spec("openvino") else "tensorflow")
+
+
+def model_hash(run: Run) -> str:
+    """SHA-256 of the run's model as it lies there now; empty where there is none."""
+    try:
+        return hashlib.sha256((run.folder / MODEL).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def openvino_files(run: Run) -> Path:
+    """The folder of a run's network for OpenVINO; made now where it is missing or belongs to another model.
+
+    It is made in a process of its own, which takes some seconds and then gives TensorFlow's memory back.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    folder = run.folder / OPENVINO
+    if _made_of_this_model(run):
+        return folder
+    command = [sys.executable, "-m", "core.models.openvino_files", str(run.folder)]
+    try:
+        with filelock.FileLock(run.folder / f".{OPENVINO}.lock"):  # two servers convert once
+            if _made_of_this_model(run):
+                return folder
+            made = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise RunError(f"{OPENVINO} must be written to {run.folder}. Received: {error.strerror or error}.") from error
+    if made.returncode:
+        reason = (made.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        raise RunError(f"The network of run {run.id!r} must be converted for OpenVINO. Received: {reason}")
+    return folder
+
+
+def _made_of_this_model(run: Run) -> bool:
+    folder = run.folder / OPENVINO
+    if not (folder / ANSWER).is_file():
+        return False
+    return read_json(folder / MADE_OF, "Delete the folder.").get("model_sha256") == model_hash(run)
+
+
+class OpenVinoPass:
+    """One compiled function. Safe to call from several threads: one at a time, so that memory has a bound.
+
+    Args:
+        path: of an .xml file with its .bin beside it.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        import openvino
+
+        try:
+            compiled = openvino.Core().compile_model(str(path), "CPU", OPTIONS)
+        except RuntimeError as error:
+            raise RunError(
+                f"{path.name} must be a network that OpenVINO wrote. Received: {path} ({error}). "
+                f"Delete the folder {path.parent}: it is made anew."
+            ) from error
+        self._request = compiled.create_infer_request()
+        self._one_at_a_time = threading.Lock()
+
+    def __call__(self, *inputs: np.ndarray | np.number) -> list[np.ndarray]:
+        """The outputs, in their order."""
+        with self._one_at_a_time:
+            return list(self._request.infer(list(inputs)).values())
+
+
+class OpenVinoNetwork:
+    """A run's network, run by OpenVINO; what that cannot do, Keras does. See `core.explain.explainer.Network`.
+
+    Args:
+        folder: see `openvino_files`.
+        backbone: name of the network.
+        size: side of its input in pixels.
+        keras: loads the same network with Keras; called once, when it is first needed.
+    """
+
+    def __init__(self, folder: Path, backbone: str, size: int, keras: Callable[[], "KerasNetwork"]) -> None:
+        self.size = size
+        self.layers = cut_points(BACKBONES[backbone])
+        self._answer = OpenVinoPass(folder / ANSWER)
+        self._slopes_file = folder / SLOPES
+        self._slopes: OpenVinoPass | None = None
+        self._load_keras = keras
+        self._keras: KerasNetwork | None = None
+        self._loading = threading.Lock()
+
+    def answer(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logits, heatmaps and features; see `core.models.classifier.answering_pass`."""
+        logits, maps, features = self._answer(pixels)
+        return logits, maps, features
+
+    def logits(self, pixels: np.ndarray) -> np.ndarray:
+        """(n, size, size, 3) uint8 -> (n, 7) float32."""
+        starts = range(0, len(pixels), BATCH)
+        return np.concatenate([self._answer(pixels[start : start + BATCH])[0] for start in starts])
+
+    def grad_cam(self, pixels: np.ndarray, code_index: int) -> np.ndarray:
+        """Grad-CAM at the last activation: (size, size, 3) uint8 -> (h, w) float32."""
+        return self._answer(pixels[None])[1][0, code_index]
+
+    def cells(self, layer: str) -> int:
+        """Places in a row of a layer."""
+        return self._with_keras().cells(layer)
+
+    def activations(self, pixels: np.ndarray, layer: str = LAST) -> np.ndarray:
+        """What a layer gives."""
+        return pixels.astype(np.float32) if layer == IMAGE else self._with_keras().activations(pixels, layer)
+
+    def gradients(self, activations: np.ndarray, code_index: int, layer: str = LAST, odds: bool = False) -> np.ndarray:
+        """Gradients of one diagnosis with respect to what a layer gives."""
+        if layer == IMAGE and odds and len(activations) == STEPS and self._slopes_file.is_file():
+            with self._loading:
+                self._slopes = self._slopes or OpenVinoPass(self._slopes_file)
+            return self._slopes(activations.astype(np.float32), np.int32(code_index))[0]
+        return self._with_keras().gradients(activations, code_index, layer, odds)
+
+    def _with_keras(self) -> "KerasNetwork":
+        with self._loading:
+            if self._keras is None:
+                logging.getLogger(__name__).info("TensorFlow is loaded for what OpenVINO has not got.")
+                self._keras = self._load_keras()
+            return self._keras
