@@ -27,7 +27,7 @@ from core.runs.run import Run
 
 CONTRACT = {
     files.CONFIG, files.MANIFEST, files.STATUS, files.SPLITS, files.HISTORY, files.PREDICTIONS, files.METRICS,
-    files.CALIBRATION, files.MODEL, files.OUTLIERS, files.FEATURES,
+    files.CALIBRATION, files.MODEL, files.OPENVINO, files.OUTLIERS, files.FEATURES,
 }  # fmt: skip
 
 
