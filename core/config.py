@@ -36,6 +36,12 @@ class TrainConfig:
     data_dir: str | None = _setting(
         None, "Folder of the data set. Without it: the variable DERMLENS_DATA, then Kaggle's copy.", "Data"
     )
+    extra_data: str | None = _setting(
+        None,
+        "Folders in the same form whose images are added, such as confirmed cases; several are parted as in PATH. "
+        "The parts of the split keep the images that they have without them.",
+        "Data",
+    )
     skip_damaged: bool = _setting(
         False, "Leave out images that are missing or cannot be read, instead of stopping.", "Data"
     )

@@ -10,6 +10,8 @@ DermLensError
 │   ├── RunNotFoundError  no such run
 │   ├── RunSchemaError    written by another version of DermLens
 │   └── RunBusyError      another process is writing it, or a training is already under way
+├── CaseLogError          the log of cases cannot be used, or refuses a value
+│   └── CaseLogVersionError  written by another version of DermLens
 ├── TrainingStopped       somebody asked the training to stop
 └── ServerError           a port in use, a server that does not come up
 """
@@ -53,6 +55,14 @@ class RunSchemaError(RunError):
 
 class RunBusyError(RunError):
     """Another process is writing the run, or a training is already under way."""
+
+
+class CaseLogError(DermLensError):
+    """The log of cases cannot be reached, read or written, or refuses what it is given."""
+
+
+class CaseLogVersionError(CaseLogError):
+    """The log of cases was written by a version of DermLens whose tables this one does not know."""
 
 
 class TrainingStopped(DermLensError):

@@ -29,3 +29,15 @@ def decisions_root() -> Path:
 def selections_root() -> Path:
     """The folder of sets of images that somebody picked on a chart: `DERMLENS_SELECTIONS`, or `data/selections/`."""
     return Path(os.environ.get("DERMLENS_SELECTIONS") or PROJECT / "data" / "selections")
+
+
+def cases_address() -> str:
+    """The database of the case log, as SQLAlchemy writes it: `DERMLENS_CASES`, or a SQLite file in `data/cases/`."""
+    return os.environ.get("DERMLENS_CASES") or f"sqlite:///{PROJECT / 'data' / 'cases' / 'cases.sqlite'}"
+
+
+def confirmed_cases_folder() -> Path:
+    """Where confirmed cases are handed over to training by default: beside the case log, or `data/cases/confirmed/`."""
+    address = cases_address()
+    file = Path(address.removeprefix("sqlite:///"))
+    return (file.parent if address.startswith("sqlite:///") else PROJECT / "data" / "cases") / "confirmed"

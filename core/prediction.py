@@ -77,6 +77,7 @@ class Prediction:
             random map and the middle of the image do, 0 to 1; None where that was not measured.
         run_id: the run that answered.
         synthetic: whether that run learned from drawn images only.
+        features: (k,) float32, means of the network's depths, the last activation's at the end; None where not kept.
     """
 
     image: np.ndarray
@@ -92,6 +93,7 @@ class Prediction:
     heatmap_beats: float | None
     run_id: str
     synthetic: bool
+    features: np.ndarray | None = None
 
     @property
     def code(self) -> str:

@@ -146,8 +146,10 @@ class Predictor:
         probabilities = self.trust.calibration.probabilities(logits)
         strangeness = self.outliers.score(features) if self.outliers else np.full(len(originals), np.nan)
         beats = self._heatmap_beats()
-        parts = zip(originals, logits, probabilities, maps, strangeness, strict=True)
-        return [self._prediction(*part, beats) for part in parts]
+        return [
+            self._prediction(original, logits[n], probabilities[n], maps[n], features[n], strangeness[n], beats)
+            for n, original in enumerate(originals)
+        ]
 
     def _prediction(
         self,
@@ -155,6 +157,7 @@ class Predictor:
         logits: np.ndarray,
         probabilities: np.ndarray,
         maps: np.ndarray,
+        features: np.ndarray,
         strangeness: float,
         heatmap_beats: float | None,
     ) -> Prediction:
@@ -174,6 +177,7 @@ class Predictor:
             heatmap_beats=heatmap_beats,
             run_id=self.run.id,
             synthetic=self.synthetic,
+            features=features,
         )
 
     def _heatmap_beats(self) -> float | None:
@@ -245,7 +249,7 @@ def _table(answers: dict[str, Prediction], insist: bool) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 1 when any of the images could not be read."""
     parser = argparse.ArgumentParser(prog="python -m core.predictor", description="Predict images with a finished run.")
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG, PNG, BMP, TIFF or WebP files")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="JPEG, PNG, BMP, TIFF, WebP or DICOM files")
     parser.add_argument("--run", help="a run's id or folder; by default the one that is served")
     parser.add_argument("--json", action="store_true", help="print JSON: one object for each image")
     parser.add_argument("--show-anyway", action="store_true", help="give the figures of refused images too")

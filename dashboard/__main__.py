@@ -20,6 +20,7 @@ from core.diagnoses import RESEARCH_NOTICE
 from core.errors import ServerError
 from core.places import PROJECT
 from core.runs.jobs import active_run
+from dashboard.login import require_login
 
 HOST = "127.0.0.1"
 DASHBOARD_PORT = 8501
@@ -187,6 +188,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise ServerError(f"The two servers need two ports. Received: {options.clinic_port} for both.")
         require_free_port(options.host, options.dashboard_port, "--dashboard-port")
         require_free_port(options.host, options.clinic_port, "--clinic-port")
+        require_login(options.host)
         servers = start_both(options.host, options.dashboard_port, options.clinic_port)
         print("Starting both servers ...", flush=True)
         wait_until_they_answer(servers, stop)

@@ -4,6 +4,7 @@ python -m dashboard        or        streamlit run dashboard/app.py
 """
 
 import sys
+import time
 from pathlib import Path
 
 import streamlit as st
@@ -12,7 +13,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:  # streamlit puts only this file's folder on the path
     sys.path.insert(0, ROOT)
 
-from dashboard import loaders, widgets  # noqa: E402
+from dashboard import loaders, login, widgets  # noqa: E402
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="168" height="32" viewBox="0 0 168 32">
 <circle cx="14" cy="15" r="10" fill="none" stroke="#1A9189" stroke-width="3"/>
@@ -32,7 +33,10 @@ PAGES = {
         st.Page("views/gallery.py", title="Gallery", icon=":material/photo_library:"),
         st.Page("views/explain.py", title="Explain", icon=":material/center_focus_strong:"),
     ],
-    "Do": [st.Page("views/retrain.py", title="Retrain", icon=":material/model_training:")],
+    "Do": [
+        st.Page("views/cases.py", title="Cases", icon=":material/inventory_2:"),
+        st.Page("views/retrain.py", title="Retrain", icon=":material/model_training:"),
+    ],
 }
 
 
@@ -66,6 +70,22 @@ def run_picker() -> None:
         loaders.warm_up(card.run)
 
 
+def entered() -> bool:
+    """Whether this visitor may see the pages; the form that asks, where not."""
+    if login.logins() is None or st.session_state.get("entered"):
+        return True
+    with st.form("login", width=420):
+        name, password = st.text_input("Name"), st.text_input("Password", type="password")
+        asked = st.form_submit_button("Log in")
+    if asked and login.may_enter(name.strip(), password):
+        st.session_state["entered"] = True
+        st.rerun()
+    if asked:
+        time.sleep(1)  # nobody tries thousands
+        st.error("No such name, or another password.", icon=":material/lock:")
+    return False
+
+
 def main() -> None:
     """Draw the frame, then the chosen page."""
     st.set_page_config(
@@ -77,6 +97,9 @@ def main() -> None:
     )
     st.logo(LOGO)
     page = st.navigation(PAGES)
+    if not entered():
+        widgets.notices(None)
+        return
     run_picker()
     widgets.notices(widgets.chosen_run())
     page.run()

@@ -14,6 +14,7 @@ from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.run import Run
+from core.similar import directions, most_alike
 from dashboard import findings, loaders, selection
 from dashboard.selection import evaluation_of
 
@@ -98,19 +99,12 @@ def nearest(run: Run, image_id: str, count: int = 6) -> pd.DataFrame:
     if not path.is_file() or not len(here):
         return pd.DataFrame(columns=["image_id", "dx", "similarity"])
     features = _features(str(path), loaders.last_change(path))
-    asked = here[0]
-    others = (splits["split"] == "train") & (splits["lesion_id"] != splits["lesion_id"].iloc[asked])
-    cosines = np.where(others, features @ features[asked], -np.inf)
-    order = np.argsort(-cosines, kind="stable")[:count]
-    order = order[np.isfinite(cosines[order])]
-    return splits.iloc[order][["image_id", "dx"]].assign(similarity=cosines[order]).reset_index(drop=True)
+    return most_alike(features, features[here[0]], splits, count, splits["lesion_id"].iloc[here[0]])
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _features(path: str, stamp: int) -> np.ndarray:
-    """(n, k) float32 of length 1, in the order of splits.csv."""
-    features = np.load(Path(path)).astype(np.float32)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
+    return directions(Path(path))
 
 
 def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -273,15 +273,21 @@ def external_subgroups(run: Run, name: str) -> dict[str, Any]:
     return read_json(run.folder / contract.EVALUATIONS / name / contract.SUBGROUPS)
 
 
-def dataset_in(folder: str | None) -> Dataset | None:
+def dataset_in(folder: str | None, extra: Sequence[str] = ()) -> Dataset | None:
     """The data set of an external evaluation; None when its folder is not there any more.
 
+    Args:
+        folder: where it lies.
+        extra: folders whose images were added; one that is not there any more is left out.
+
     Raises:
-        DatasetError: the folder is there, but is no data set.
+        DatasetError: a folder is there, but is no data set.
     """
     if not folder or not Path(folder).is_dir():
         return None
-    return _dataset(folder, max(last_change(path) for path in (Path(folder), *Path(folder).glob("*.csv"))))
+    folders = (folder, *(other for other in extra if Path(other).is_dir()))
+    changes = (last_change(path) for one in map(Path, folders) for path in (one, *one.glob("*.csv")))
+    return _dataset(folders, max(changes))
 
 
 def measured_heatmaps(run: Run) -> dict[str, Any]:
@@ -315,12 +321,14 @@ def dataset_of(run: Run) -> Dataset | None:
     Raises:
         DatasetError: the folder is there, but is no data set.
     """
-    return dataset_in(manifest(run).get("data", {}).get("folder"))
+    data = manifest(run).get("data", {})
+    return dataset_in(data.get("folder"), data.get("extra_folders", ()))
 
 
 @st.cache_resource(max_entries=4, show_spinner="Listing the images…")
-def _dataset(folder: str, stamp: int) -> Dataset:
-    return index_dataset(Path(folder))
+def _dataset(folders: tuple[str, ...], stamp: int) -> Dataset:
+    first, *extra = map(Path, folders)
+    return index_dataset(first, extra)
 
 
 def dataset_of_part(run: Run, part: str) -> Dataset | None:

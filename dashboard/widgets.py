@@ -315,6 +315,7 @@ DATASETS = {"ham10000": "A folder in HAM10000's form", "synthetic": "Drawn, synt
 LABELS = {
     "dataset": "Images",
     "data_dir": "Folder",
+    "extra_data": "Extra folders",
     "cache_gb": "Disk for trunk outputs, GB",
     "reduce_lr_patience": "Patience before the rate is cut",
     "reduce_lr_factor": "Factor of that cut",

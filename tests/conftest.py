@@ -63,6 +63,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) 
         for name in ("DERMLENS_RUNS", "DERMLENS_SYNTHETIC", "DERMLENS_DECISIONS", "DERMLENS_SELECTIONS"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         patch.setenv("DERMLENS_CACHE", str(shared_folder / "cache"))
+        patch.setenv("DERMLENS_CASES", f"sqlite:///{tmp_path_factory.mktemp('cases') / 'cases.sqlite'}")
         for name in ("DERMLENS_DATA", "DERMLENS_HOST", "DERMLENS_DASHBOARD_PORT", "DERMLENS_CLINIC_PORT"):
             patch.delenv(name, raising=False)
         yield

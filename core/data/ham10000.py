@@ -8,7 +8,7 @@ same folder.
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ METADATA_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata")
 REQUIRED = ("image_id", "dx")
 OPTIONAL = ("lesion_id", "dx_type", "age", "sex", "localization")
 EXAMPLES = 5
+TWINS = "images of extra folders that the data set has already"
+CONTRARY_TWINS = f"{TWINS}, with another diagnosis"  # the data set's own is kept
 NO_IMAGES = re.compile(r"\.|__MACOSX$|masks?$|.*_masks?$|.*segmentations?", re.IGNORECASE)  # folders that hold none
 
 Listing = list[tuple[str, list[str]]]
@@ -50,6 +52,8 @@ class Dataset:
         synthetic: whether the images are drawn.
         left_out: what `skip_damaged` left out: problem -> image ids.
         contents: image_id -> SHA-256 of the image file; empty until the images were checked.
+        extra: the folders whose images were added.
+        added: the ids of their images.
     """
 
     folder: Path
@@ -57,11 +61,18 @@ class Dataset:
     synthetic: bool
     left_out: dict[str, list[str]] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
+    extra: tuple[Path, ...] = ()
+    added: frozenset[str] = frozenset()
 
-    def fingerprint(self) -> str:
-        """A hash of every row that training reads and of every image file."""
+    def fingerprint(self, with_added: bool = True) -> str:
+        """A hash of every row that training reads and of every image file.
+
+        Args:
+            with_added: otherwise that of the data set without the extra folders.
+        """
         digest = hashlib.sha256()
-        rows = zip(self.images["image_id"], self.images["lesion_id"], self.images["dx"], strict=True)
+        images = self.images if with_added else self.images[~self.images["image_id"].isin(self.added)]
+        rows = zip(images["image_id"], images["lesion_id"], images["dx"], strict=True)
         for image_id, lesion_id, dx in rows:
             digest.update(f"{image_id},{lesion_id},{dx},{self.contents.get(image_id)}\n".encode())
         return digest.hexdigest()
@@ -79,14 +90,32 @@ def find_dataset(config: TrainConfig) -> Path:
 
 
 def check_named_folder(config: TrainConfig) -> None:
-    """Look at the table of the folder that is named, if one is: a typing error is worth no run.
+    """Look at the tables of the folders that are named, if any are: a typing error is worth no run.
 
     Raises:
         DatasetError: there is no such folder, or no usable table in it.
     """
     folder = _named_folder(config) if config.dataset != "synthetic" else None
-    if folder is not None:
-        _index(folder, need_lesions=True)
+    for named in ([folder] if folder is not None else []) + extra_folders(config):
+        _index(named, need_lesions=True)
+
+
+def extra_folders(config: TrainConfig) -> list[Path]:
+    """The folders whose images are added to the data set; none by default.
+
+    Raises:
+        DatasetError: one of them is none.
+    """
+    found = []
+    for named in filter(None, map(str.strip, (config.extra_data or "").split(os.pathsep))):
+        folder = Path(named).expanduser().resolve()
+        if not folder.is_dir():
+            raise DatasetError(
+                f"--extra-data must name folders, with {os.pathsep!r} between two of them. Received: {named!r}, which "
+                "is none. Correct it."
+            )
+        found.append(folder)
+    return found
 
 
 def _named_folder(config: TrainConfig) -> Path | None:
@@ -100,18 +129,32 @@ def _named_folder(config: TrainConfig) -> Path | None:
     return folder
 
 
-def load_dataset(folder: Path, skip_damaged: bool = False, need_lesions: bool = True) -> Dataset:
-    """Index a folder and check every row and every image file.
+def load_dataset(
+    folder: Path, skip_damaged: bool = False, need_lesions: bool = True, extra: Sequence[Path] = ()
+) -> Dataset:
+    """Index a folder and check every row and every image file; then add those of other folders.
+
+    An added image whose file the data set has already is left out and recorded, see `TWINS`; its lesion is the one
+    that the data set names, for its other images too.
 
     Args:
         folder: a HAM10000-shaped folder.
         skip_damaged: leave out what cannot be used and record it, instead of raising.
         need_lesions: whether a row without a lesion is a fault. For training it is: images of one lesion
             must stay together.
+        extra: folders of the same shape, whose images are added.
 
     Raises:
-        DatasetError: names each kind of fault with its total and up to five examples.
+        DatasetError: names each kind of fault with its total and up to five examples; or two folders call different
+            images by one name.
     """
+    dataset = _load(folder, skip_damaged, need_lesions)
+    for other in extra:
+        dataset = _joined(dataset, _load(other, skip_damaged, need_lesions))
+    return dataset
+
+
+def _load(folder: Path, skip_damaged: bool, need_lesions: bool) -> Dataset:
     dataset, faults = _index(folder, need_lesions)
     inspected = inspect_images(dataset.images["path"].tolist())
     for problem, rows in inspected[inspected["problem"] != ""].groupby("problem", sort=True):
@@ -133,14 +176,67 @@ def load_dataset(folder: Path, skip_damaged: bool = False, need_lesions: bool = 
     return Dataset(dataset.folder, images, dataset.synthetic, faults, contents)
 
 
-def index_dataset(folder: Path) -> Dataset:
+def index_dataset(folder: Path, extra: Sequence[Path] = ()) -> Dataset:
     """Index a folder quickly, without opening an image: rows that cannot be used are left out and recorded.
 
+    Args:
+        folder: a HAM10000-shaped folder.
+        extra: folders of the same shape, whose images are added; of two with one name the first is taken.
+
     Raises:
-        DatasetError: the folder has no table, or its table lacks a column.
+        DatasetError: a folder has no table, or its table lacks a column.
     """
+    first, *others = (_quickly(one) for one in (folder, *extra))
+    for other in others:
+        first = _joined(first, other)
+    return first
+
+
+def _quickly(folder: Path) -> Dataset:
     dataset, faults = _index(folder, need_lesions=False)
     return Dataset(dataset.folder, dataset.images, dataset.synthetic, faults)
+
+
+def _joined(dataset: Dataset, other: Dataset) -> Dataset:
+    """A data set with the images of another folder; see `load_dataset`. Without contents, a name tells an image."""
+    own = dataset.images.set_index("image_id")
+    names = {content: name for name, content in dataset.contents.items()}
+    more = other.images
+    twin = (
+        more["image_id"].map(other.contents).map(names)
+        if names
+        else more["image_id"].where(more["image_id"].isin(own.index))
+    )
+    is_twin = twin.notna()
+    twins = twin[is_twin]
+    contrary = own["dx"].reindex(twins).to_numpy() != more["dx"][is_twin].to_numpy()
+    lesions = dict(zip(more["lesion_id"][is_twin], own["lesion_id"].reindex(twins), strict=True))
+    left_out = {what: list(ids) for what, ids in dataset.left_out.items()}
+    for what, ids in (
+        *other.left_out.items(),
+        (TWINS, more["image_id"][is_twin][~contrary].tolist()),
+        (CONTRARY_TWINS, more["image_id"][is_twin][contrary].tolist()),
+    ):
+        if ids:
+            left_out[what] = left_out.get(what, []) + ids
+    more = more[~is_twin]
+    more = more.assign(lesion_id=more["lesion_id"].map(lambda lesion: lesions.get(lesion, lesion)))
+    clash = more["image_id"][more["image_id"].isin(own.index)].tolist()
+    if clash:
+        raise DatasetError(
+            f"Different images have different names in all folders of a training. Received: {len(clash):,} of "
+            f"{other.folder} that have the name of another image, such as {', '.join(clash[:EXAMPLES])}. Rename them."
+        )
+    images = pd.concat([dataset.images, more]).sort_values("image_id").reset_index(drop=True)
+    return Dataset(
+        dataset.folder,
+        images,
+        dataset.synthetic or other.synthetic,
+        left_out,
+        dataset.contents | {name: other.contents[name] for name in more["image_id"] if name in other.contents},
+        (*dataset.extra, other.folder),
+        dataset.added | frozenset(more["image_id"]),
+    )
 
 
 def _from_kaggle() -> Path:

@@ -15,7 +15,7 @@ from core.errors import ImageError
 from core.places import cache_root
 
 COLUMNS = ("path", "size", "mtime_ns", "sha256", "problem")
-RULES = 2
+RULES = 3
 """Version of what `read_image` accepts: raise it whenever the same file would be judged otherwise."""
 
 UNOPENED = "cannot be opened"

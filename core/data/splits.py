@@ -35,18 +35,22 @@ class Leakage:
     leaked: float
 
 
-def split_by_lesion(images: pd.DataFrame, seed: int, excluded: frozenset[str] = frozenset()) -> pd.DataFrame:
+def split_by_lesion(
+    images: pd.DataFrame, seed: int, excluded: frozenset[str] = frozenset(), added: frozenset[str] = frozenset()
+) -> pd.DataFrame:
     """Give every image its part.
 
     Lesions of each diagnosis are dealt in an order set by a hash of seed and lesion, each to the part that
     is owed most images. Images that are excluded are dealt like all others and only then set apart: the part of
     every other image is the same with and without them. Those of the test part stay, so that runs before and
-    after a decision are judged by the same images.
+    after a decision are judged by the same images. Images that were added are dealt last, for the same reason; those
+    of a lesion that is there already follow it.
 
     Args:
         images: image_id, lesion_id, dx.
         seed: another seed, another split.
         excluded: ids of images that are not to be learned from; ids that are not in `images` are ignored.
+        added: ids of images that were added to the data set, `Dataset.added`.
 
     Returns:
         image_id, lesion_id, dx, split; in the order of `images`. The split is one of `PARTS` or `EXCLUDED`.
@@ -55,19 +59,10 @@ def split_by_lesion(images: pd.DataFrame, seed: int, excluded: frozenset[str] = 
         DatasetError: too few lesions for four parts, or too few once the excluded images are set apart.
     """
     part_of: dict[str, str] = {}
-    sizes = images.groupby("lesion_id").size()
-    # by name, so that the order of rows does not decide about a lesion with two diagnoses
-    diagnosis_of = images.sort_values("image_id").groupby("lesion_id")["dx"].first()
     owed = dict.fromkeys(PARTS, 0.0)  # what rounding leaves over goes on to the next diagnosis
-    for code in CODES:
-        lesions = sorted(diagnosis_of.index[diagnosis_of == code], key=lambda lesion: _rank(seed, lesion))
-        total = int(sizes[lesions].sum()) if lesions else 0
-        for part in PARTS:
-            owed[part] += SHARES[part] * total
-        for lesion in lesions:
-            part = max(PARTS, key=owed.__getitem__)
-            part_of[lesion] = part
-            owed[part] -= int(sizes[lesion])
+    late = images["image_id"].isin(added)
+    _deal(images[~late], seed, part_of, owed)
+    _deal(images[late & ~images["lesion_id"].isin(part_of)], seed, part_of, owed)
     splits = images[["image_id", "lesion_id", "dx"]].assign(split=images["lesion_id"].map(part_of))
     empty = [part for part in PARTS if not (splits["split"] == part).any()]
     if empty:
@@ -85,6 +80,22 @@ def split_by_lesion(images: pd.DataFrame, seed: int, excluded: frozenset[str] = 
             f"leave {', '.join(emptied)} empty. Undo some of the exclusions."
         )
     return splits.reset_index(drop=True)
+
+
+def _deal(images: pd.DataFrame, seed: int, part_of: dict[str, str], owed: dict[str, float]) -> None:
+    """Give every lesion of these images its part, in `part_of`; `owed` is how many images each part lacks."""
+    sizes = images.groupby("lesion_id").size()
+    # by name, so that the order of rows does not decide about a lesion with two diagnoses
+    diagnosis_of = images.sort_values("image_id").groupby("lesion_id")["dx"].first()
+    for code in CODES:
+        lesions = sorted(diagnosis_of.index[diagnosis_of == code], key=lambda lesion: _rank(seed, lesion))
+        total = int(sizes[lesions].sum()) if lesions else 0
+        for part in PARTS:
+            owed[part] += SHARES[part] * total
+        for lesion in lesions:
+            part = max(PARTS, key=owed.__getitem__)
+            part_of[lesion] = part
+            owed[part] -= int(sizes[lesion])
 
 
 def check_no_leak(splits: pd.DataFrame) -> None:

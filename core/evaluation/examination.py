@@ -118,7 +118,8 @@ def examine(run: Run, again: bool = False) -> None:
 
 def _same_dataset(run: Run) -> Dataset:
     data = run.manifest()["data"]
-    dataset = load_dataset(Path(data["folder"]), skip_damaged=run.config().skip_damaged)
+    extra = [Path(folder) for folder in data.get("extra_folders", ())]
+    dataset = load_dataset(Path(data["folder"]), skip_damaged=run.config().skip_damaged, extra=extra)
     if dataset.fingerprint() != data["fingerprint"]:
         raise DatasetError(
             f"A run is examined with the images that it learned from. Received: {dataset.folder}, which has changed "

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from core.config import TrainConfig
 from core.data.decisions import Decisions
-from core.data.ham10000 import Dataset, find_dataset, load_dataset
+from core.data.ham10000 import Dataset, extra_folders, find_dataset, load_dataset
 from core.data.loading import PixelSource, Take
 from core.data.splits import (
     EXCLUDED,
@@ -69,7 +69,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     tf.config.experimental.enable_op_determinism()
 
     progress.phase("data", "Reading the data set and opening every image.")
-    dataset = load_dataset(find_dataset(config), config.skip_damaged)
+    dataset = load_dataset(find_dataset(config), config.skip_damaged, extra=extra_folders(config))
     for problem, names in dataset.left_out.items():
         print(f"[data] left out {len(names)} {problem}", flush=True)
     splits = _split(run, config, dataset)
@@ -130,8 +130,9 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
     """The split in the run folder; made now if this is the run's first process."""
     splits = run.splits()
     if splits.empty:
-        excluded = Decisions(dataset.fingerprint()).excluded()
-        splits = split_by_lesion(dataset.images, config.seed, excluded)
+        # what was decided about the data set holds with other images added to it too
+        excluded = Decisions(dataset.fingerprint()).excluded() | Decisions(dataset.fingerprint(False)).excluded()
+        splits = split_by_lesion(dataset.images, config.seed, excluded, dataset.added)
         run.write_csv(SPLITS, splits)
     check_no_leak(splits)
     before = run.manifest().get("data", {}).get("fingerprint")
@@ -214,6 +215,8 @@ def _write_manifest(
             "gradcam_layer": classifier.gradcam_layer,
             "data": {
                 "folder": str(dataset.folder),
+                "extra_folders": [str(folder) for folder in dataset.extra],
+                "extra_images": len(dataset.added),
                 "fingerprint": dataset.fingerprint(),
                 "images": len(dataset.images),
                 "lesions": int(dataset.images["lesion_id"].nunique()),

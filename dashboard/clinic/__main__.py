@@ -1,4 +1,4 @@
-"""python -m dashboard.clinic [--host 127.0.0.1] [--port 7860]: serve the clinician's page until Ctrl-C."""
+"""python -m dashboard.clinic [--host 127.0.0.1] [--port 7860] [--mcp]: serve the clinician's page until Ctrl-C."""
 
 import argparse
 import logging
@@ -13,6 +13,7 @@ import numpy as np
 from core import predictor
 from core.errors import DermLensError
 from dashboard.__main__ import CLINIC_PORT, HOST, port_number, require_free_port
+from dashboard.login import logins, require_login
 
 
 def warm_up() -> None:
@@ -23,12 +24,15 @@ def warm_up() -> None:
         logging.getLogger(__name__).info("No model to warm up: %s", error)
 
 
-def serve(host: str, port: int, stop: threading.Event) -> None:
+def serve(host: str, port: int, stop: threading.Event, mcp: bool = False) -> None:
     """Serve the page until somebody asks to stop."""
     from dashboard.clinic.app import build_page, launch
 
     page = build_page()
-    print(f"The clinician's page: {launch(page, host, port)}", flush=True)
+    address = launch(page, host, port, logins(), mcp)
+    print(f"The clinician's page: {address}", flush=True)
+    if mcp:
+        print(f"Its tools for programs that speak MCP: {address}gradio_api/mcp/", flush=True)
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     stop.wait()
     page.close(verbose=False)
@@ -44,8 +48,12 @@ def main(arguments: list[str] | None = None) -> int:
         default=os.environ.get("DERMLENS_CLINIC_PORT") or str(CLINIC_PORT),
         help=f"port to listen on (DERMLENS_CLINIC_PORT; by default {CLINIC_PORT})",
     )
+    parser.add_argument(
+        "--mcp", action="store_true", help="offer predict, explain and batch as tools of an MCP server too"
+    )
     options = parser.parse_args(arguments)
     try:
+        require_login(options.host)
         require_free_port(options.host, options.port, "--port")
     except DermLensError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -57,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     # a folder that only we can read, and that goes with us: it holds people's images for a while
     with tempfile.TemporaryDirectory(prefix="dermlens-clinic-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
-        serve(options.host, options.port, stop)
+        serve(options.host, options.port, stop, options.mcp)
     return 0
 
 

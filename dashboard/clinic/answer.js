@@ -1,8 +1,9 @@
-// The bars choose the heatmap; on a phone a new answer scrolls into view.
+// The bars choose the heatmap, and an impression uncovers the answer; on a phone a new answer scrolls into view.
 element.addEventListener('click', (event) => {
-  const bar = event.target.closest('[data-code]');
-  if (!bar || bar.disabled) return;
-  props.value = {...props.value, chosen: bar.dataset.code};
+  const button = event.target.closest('[data-code], [data-impression]');
+  if (!button || button.disabled) return;
+  const {code, impression} = button.dataset;
+  props.value = {...props.value, ...(code ? {chosen: code} : {impression})};
   trigger('select');
 });
 let before = '';

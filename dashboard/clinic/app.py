@@ -2,37 +2,39 @@
 
     python -m dashboard.clinic --port 7860
 
-The layout and its events. The same two functions that people call through the page are open to programs
-as `/predict` and `/explain`.
+The layout, its events, and its words in each language. What happens is in `reading`, `many` and `programs`.
 """
 
-import dataclasses
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
-from gradio.utils import get_upload_folder
 
-from core import predictor
-from core.data.ham10000 import index_dataset
-from core.data.images import at_most, read_image
-from core.diagnoses import CODES
-from core.errors import ConfigError, DermLensError, ImageError, RunNotFoundError
-from core.predictor import Prediction
+from core.data.images import SUFFIXES, read_image
+from core.diagnoses import DIAGNOSES
+from core.errors import DermLensError
+from core.prediction import Prediction
 from core.runs.all_runs import served_run
-from core.runs.run import Run
-from dashboard.clinic import markup
-from dashboard.clinic.texts import text
+from dashboard.clinic import many, markup, pictures, reading
+from dashboard.clinic.programs import open_to_programs
+from dashboard.clinic.reading import Answer, Download, holds
+from dashboard.clinic.texts import ENGLISH, LANGUAGES, RIGHT_TO_LEFT, preferred, text
+from dashboard.clinic.uploads import Upload, release
 
 MAX_FILE_SIZE = "32mb"
-SHOWN_PIXELS = 1024  # the longer side of what the page draws and a session keeps
 KEPT_SECONDS = 1800
-VISIBLE = 0.05  # of the colour scale: weaker heat is not seen
 CONCURRENT = 2  # images in the model at a time; the others wait in the queue
 WAITING = 32
 SESSIONS = 200  # whose last image is kept, at most 3 MB each
+FILE_TYPES = list(SUFFIXES)
+SEXES = ("female", "male", "unknown")
+SITES = (
+    "abdomen", "acral", "back", "chest", "ear", "face", "foot", "genital", "hand", "lower extremity", "neck", "scalp",
+    "trunk", "upper extremity",
+)  # fmt: skip
 
 HERE = Path(__file__).parent
 THEME = gr.themes.Base(
@@ -51,191 +53,263 @@ THEME = gr.themes.Base(
 )
 
 
-Upload = dict[str, Any]  # Gradio's FileData: the file as it was sent, not decoded and not converted
-Answer = dict[str, str]  # what the answer's HTML holds: its markup, and the code of the chosen diagnosis
+class Words:
+    """Every component with words on it, and how it reads in a language."""
 
+    def __init__(self) -> None:
+        self.components: list[Any] = []
+        self._readings: list[Callable[[str], Any]] = []
 
-# ---- what the page does --------------------------------------------------------------------------
+    def add(self, component: Any, reading: Callable[[str], Any]) -> Any:
+        """Remember a component; `reading` gives its update in a language."""
+        self.components.append(component)
+        self._readings.append(reading)
+        return component
 
+    def label(self, component: Any, key: str, **more: Callable[[str], Any]) -> Any:
+        """A component with a label, and whatever else of it is in words."""
+        rest = more.items()
+        return self.add(
+            component,
+            lambda language: gr.update(label=text(key, language), **{name: of(language) for name, of in rest}),
+        )
 
-def assess(upload: Upload | None) -> tuple[Prediction | None, Answer, Any, Any]:
-    """The prediction for an upload and how it reads, or what is wrong; the notices and the run that belong to it."""
-    if upload is None:
-        return None, _answer(markup.waiting()), gr.skip(), gr.skip()
-    try:
-        prediction = _predict(upload)
-    except RunNotFoundError:
-        problem = markup.no_model()
-    except ImageError as error:
-        problem = markup.problem(text("problem_title"), str(error), text("problem_next"))
-    except DermLensError as error:
-        problem = markup.problem(text("broken_model_title"), str(error))
-    else:
-        shown = dataclasses.replace(prediction, image=at_most(prediction.image, SHOWN_PIXELS))
-        if prediction.refused:  # nothing is chosen: choosing one is how somebody insists
-            answer = _answer(markup.refusal(prediction))
-        else:
-            answer = _answer(markup.answer(prediction, prediction.code), prediction.code)
-        return shown, answer, markup.notices(prediction.synthetic), markup.provenance(prediction.run_id)
-    return None, _answer(problem), gr.skip(), gr.skip()
+    def html(self, make: Callable[[str], str], **settings: Any) -> gr.HTML:
+        """A piece of HTML."""
+        return self.add(gr.HTML(make(ENGLISH), **settings), lambda language: gr.update(value=make(language)))
 
+    def button(self, key: str, **settings: Any) -> gr.Button:
+        """A button."""
+        update = partial(text, key)
+        button = gr.Button(text(key), **settings)
+        return self.add(button, lambda language: gr.update(value=update(language)))
 
-def show(prediction: Prediction | None, answer: Answer, strength: float) -> tuple[Answer, str, np.ndarray | None]:
-    """The heatmap of the chosen diagnosis, without running the model again; none while there is no answer."""
-    chosen = answer.get("chosen")
-    if prediction is not None and chosen == markup.INSIST:
-        chosen = prediction.code
-    if prediction is None or chosen not in CODES:
-        return answer, markup.evidence(None), None
-    strongest = prediction.heatmaps[CODES.index(chosen)].max() / prediction.heatmap_scale
-    picture = prediction.overlay(chosen, strength / 100)
-    evidence = markup.evidence(chosen, strongest < VISIBLE, prediction.heatmap_beats)
-    return _answer(markup.answer(prediction, chosen), chosen), evidence, picture
-
-
-def refresh() -> tuple[str, str, str, Any]:
-    """What depends on the run that is served now: notices, examples, provenance; and whether there is one at all."""
-    try:
-        run = served_run()
-        synthetic = run is not None and run.synthetic
-        pictures = [(code, read_image(path)) for code, path in _examples(run)]
-    except DermLensError as error:
-        broken = _answer(markup.problem(text("broken_model_title"), str(error)))
-        return markup.notices(False), "", markup.provenance(None), broken
-    if run is None:
-        return markup.notices(False), "", markup.provenance(None), _answer(markup.no_model())
-    return markup.notices(synthetic), markup.examples(pictures), markup.provenance(run.id), gr.skip()
-
-
-def take_example(event: gr.EventData) -> np.ndarray | None:
-    """The pixels of the example that was chosen."""
-    choices = dict(enumerate(_examples(served_run())))
-    index = event._data.get("index") if isinstance(event._data, dict) else None
-    return read_image(choices[index][1]) if isinstance(index, int) and index in choices else None
-
-
-# ---- what programs call --------------------------------------------------------------------------
-
-
-def predict(image: Upload | None, show_anyway: bool = False) -> dict[str, Any]:
-    """The seven calibrated probabilities of one dermatoscopic image. For research and education only.
-
-    Args:
-        image: a JPEG, PNG, BMP, TIFF or WebP file; it is read as it is, without conversion.
-        show_anyway: give the figures of an image that is refused, too; they do not hold.
-
-    Returns:
-        diagnosis (code of what the image speaks for most), most_probable (code), probabilities and logits (code ->
-        figure), prediction_set, operating_points: all None when refused. refused, reasons and quality (code ->
-        sentence), run (which run answered), synthetic (whether it learned from drawn images only) and notice.
-    """
-    try:
-        return _predict(image).to_dict(insist=bool(show_anyway))
-    except DermLensError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-
-
-def explain(image: Upload | None, diagnosis: str = "", opacity: float = 0.5, show_anyway: bool = False) -> np.ndarray:
-    """The Grad-CAM heatmap of a diagnosis over one dermatoscopic image. For research and education only.
-
-    Args:
-        image: a JPEG, PNG, BMP, TIFF or WebP file; it is read as it is, without conversion.
-        diagnosis: mel, nv, bcc, akiec, bkl, df or vasc; empty for what the image speaks for most.
-        opacity: of the strongest heat, 0 to 1.
-        show_anyway: explain an image that is refused, too.
-
-    Returns:
-        A PNG of the original's size. What the model did not see is grey and hatched.
-    """
-    try:
-        if diagnosis and diagnosis not in CODES:
-            raise ConfigError(text("unknown_diagnosis").format(codes=", ".join(CODES), code=repr(diagnosis)))
-        if not isinstance(opacity, (int, float)) or not 0 <= opacity <= 1:
-            raise ConfigError(text("bad_opacity").format(opacity=repr(opacity)))
-        prediction = _predict(image)
-        if prediction.refused and not show_anyway:
-            raise ImageError(f"{' '.join(text(code) for code in prediction.refusals)} {text('refused_api')}")
-        return prediction.overlay(diagnosis or None, opacity)
-    except DermLensError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-
-
-# ---- the layout ----------------------------------------------------------------------------------
+    def spoken(self, language: str) -> list[Any]:
+        """The update of every component."""
+        return [reading(language) for reading in self._readings]
 
 
 def build_page() -> gr.Blocks:
     """The page, with all its events."""
+    words = Words()
+    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CONCURRENT}
     with gr.Blocks(
         title=text("title"), analytics_enabled=False, fill_width=True, delete_cache=(600, KEPT_SECONDS)
     ) as page:
-        gr.HTML(markup.header())
-        notices = gr.HTML(markup.notices(False), elem_classes="dl-sticky")
-        prediction = gr.State(None, time_to_live=KEPT_SECONDS)
-        with gr.Row(elem_classes="dl-columns"):
-            with gr.Column(min_width=300, elem_classes="dl-card"):
-                gr.HTML(markup.title("image"))
-                image = gr.Image(
-                    sources=["upload", "clipboard", "webcam"], height=270, buttons=["fullscreen"], show_label=False,
-                    placeholder=text("drop"), alt_text=text("image_alt"), elem_id="image", format="png",
-                )  # fmt: skip
-                button = gr.Button(text("assess"), variant="primary", elem_id="assess")
-                examples = gr.HTML("", js_on_load=(HERE / "examples.js").read_text())
-            with gr.Column(min_width=300, elem_classes="dl-card"):
-                gr.HTML(markup.title("answer"))
-                answer = gr.HTML(
-                    _answer(markup.waiting()),
-                    html_template="${value.html}",
-                    js_on_load=(HERE / "answer.js").read_text(),
-                    elem_id="answer",
-                )
-            with gr.Column(min_width=300, elem_classes="dl-card"):
-                gr.HTML(markup.title("heatmap"))
-                heat = gr.Image(
-                    interactive=False, height=270, format="png", buttons=["download", "fullscreen"], show_label=False,
-                    alt_text=text("heatmap_alt"), elem_id="heat",
-                )  # fmt: skip
-                evidence = gr.HTML(markup.evidence(None), elem_id="evidence")
-                strength = gr.Slider(0, 100, 50, step=5, label=text("opacity"), elem_id="strength", buttons=[])
-                gr.HTML(markup.legend())
-        provenance = gr.HTML(markup.provenance(None))
+        with gr.Row(elem_classes="dl-top"):
+            words.html(markup.header)
+            names = [(text("language", code), code) for code in LANGUAGES]
+            language = gr.Dropdown(
+                names, value=ENGLISH, label=text("language_label"), show_label=False, filterable=False, container=False,
+                min_width=130, scale=0, elem_id="language",
+            )  # fmt: skip
+        direction = gr.HTML({"language": ENGLISH, "rtl": False}, html_template="", js_on_load=_script("direction.js"))
+        notices = gr.HTML(markup.notices(False, ENGLISH), elem_classes="dl-sticky")
+        with gr.Tabs():
+            with words.label(gr.Tab(text("tab_one"), id="one"), "tab_one"):
+                one = _one_image(words, language, notices, hidden, model)
+            with words.label(gr.Tab(text("tab_many"), id="many", elem_id="many-tab"), "tab_many"):
+                _many_images(words, language, hidden, model)
 
-        hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        model: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": CONCURRENT}
-        page.load(refresh, None, [notices, examples, provenance, answer], **hidden)
-        examples.select(take_example, None, image, **hidden)
-        # the upload goes to `assess` as a file: Gradio must not decode it, or the answer depends on the way in
-        asked = [image.change, button.click]
-        gr.on(asked, None, image, [answer, evidence, heat], js=_clear())
-        answered = gr.on(
-            asked, assess, image, [prediction, answer, notices, provenance], preprocess=False,
-            trigger_mode="always_last", **hidden, **model,
-        )  # fmt: skip
-        answered.failure(None, None, answer, js=f"() => [{json.dumps(_answer(markup.failed()))}]")
-        # one listener draws for all three reasons, so that an older picture never overtakes a newer one
-        gr.on(
-            [prediction.change, answer.select, strength.change], show, [prediction, answer, strength],
-            [answer, evidence, heat], trigger_mode="always_last", concurrency_limit=CONCURRENT, **hidden,
-        )  # fmt: skip
-        _open_to_programs(model)
+        def speak(code: str, prediction: Prediction | None, answer: Answer, own: bool, strength: float) -> list[Any]:
+            """Everything on the page in a language: its words, and what was answered."""
+            run_notices, examples, provenance, standing = frame(code)
+            shown, evidence, heat = reading.show(prediction, answer, strength, own, code)
+            if prediction is None:
+                shown = standing or holds(markup.waiting(code))
+            elif shown is answer:  # nothing may be seen of it yet
+                refused = prediction.refused
+                shown = holds(markup.refusal(prediction, code) if refused else markup.impression_asked(code))
+            similar = reading.alike(prediction, shown, own, code)
+            told = {"language": code, "rtl": code in RIGHT_TO_LEFT}
+            return [told, run_notices, examples, provenance, shown, evidence, heat, similar, *words.spoken(code)]
+
+        def arrive(request: gr.Request) -> list[Any]:
+            code = preferred(request.headers.get("accept-language"))
+            return [code, *speak(code, None, holds(""), False, 50)]
+
+        spoken = [direction, notices, one["examples"], one["provenance"], one["answer"], one["evidence"], one["heat"],
+                  one["similar"], *words.components]  # fmt: skip
+        page.load(arrive, None, [language, *spoken], **hidden)
+        language.input(
+            speak, [language, one["prediction"], one["answer"], one["own_first"], one["strength"]], spoken, **hidden
+        )
+        page.unload(_leave)
+        open_to_programs(model)
     return page.queue(max_size=WAITING, api_open=False)
 
 
-def _open_to_programs(model: dict[str, Any]) -> None:
-    """The endpoints `/predict` and `/explain`."""
-    with gr.Row(visible=False):
-        image = gr.Image(label="image")
-        diagnosis = gr.Textbox("", label="diagnosis")
-        opacity = gr.Number(0.5, label="opacity")
-        insist = gr.Checkbox(False, label="show_anyway")
-        figures = gr.JSON(label="prediction")
-        picture = gr.Image(label="overlay", format="png")
-        first, second = gr.Button(), gr.Button()
-    first.click(predict, [image, insist], figures, api_name="predict", preprocess=False, **model)
-    second.click(explain, [image, diagnosis, opacity, insist], picture, api_name="explain", preprocess=False, **model)
+def _leave(request: gr.Request) -> None:
+    release(str(request.session_hash))
 
 
-def launch(page: gr.Blocks, host: str, port: int) -> str:
+def frame(language: str) -> tuple[str, str, str, Answer | None]:
+    """What depends on the run that is served: notices, examples, provenance; and what to say where none can answer."""
+    try:
+        run = served_run()
+        drawn = [(code, read_image(path)) for code, path in reading.example_files(run)]
+    except DermLensError as error:
+        broken = holds(markup.problem(text("broken_model_title", language), str(error)))
+        return markup.notices(False, language), "", markup.provenance(None, language), broken
+    if run is None:
+        nothing = holds(markup.no_model(language))
+        return markup.notices(False, language), "", markup.provenance(None, language), nothing
+    examples = pictures.examples(drawn, language)
+    return markup.notices(run.synthetic, language), examples, markup.provenance(run.id, language), None
+
+
+def _one_image(
+    words: Words, language: gr.Dropdown, notices: gr.HTML, hidden: dict[str, Any], model: dict[str, Any]
+) -> dict[str, Any]:
+    """One image: what is given, what is answered, what it rests on; below, what can be kept and taken away."""
+    prediction = gr.State(None, time_to_live=KEPT_SECONDS)
+    case = gr.State(None)
+    with gr.Row(elem_classes="dl-columns"):
+        with gr.Column(min_width=300, elem_classes="dl-card"):
+            words.html(partial(markup.title, "image"))
+            image = words.add(
+                gr.Image(
+                    sources=["upload", "clipboard", "webcam"], height=270, buttons=["fullscreen"], show_label=False,
+                    placeholder=text("drop"), elem_id="image", format="png",
+                ),
+                lambda code: gr.update(placeholder=text("drop", code), alt_text=text("image_shown", code)),
+            )  # fmt: skip
+            button = words.button("assess", variant="primary", elem_id="assess")
+            other = words.label(
+                gr.UploadButton(text("file_button"), file_types=FILE_TYPES, size="sm", elem_id="file"), "file_button"
+            )
+            own_first = words.label(gr.Checkbox(False, label=text("read_first"), elem_id="own-first"), "read_first")
+            examples = gr.HTML("", js_on_load=_script("examples.js"))
+            with words.label(gr.Accordion(text("about"), open=False, elem_id="about"), "about"):
+                age = words.label(gr.Number(None, precision=0, elem_id="age"), "age")
+                sex = words.label(gr.Dropdown([], value=None, elem_id="sex"), "sex", choices=_choices(SEXES, ""))
+                site = words.label(
+                    gr.Dropdown([], value=None, elem_id="site"), "site", choices=_choices(SITES, "site_")
+                )
+                words.html(partial(markup.fine, "about_unused"))
+        with gr.Column(min_width=300, elem_classes="dl-card"):
+            words.html(partial(markup.title, "answer"))
+            answer = gr.HTML(
+                holds(markup.waiting(ENGLISH)), html_template="${value.html}", js_on_load=_script("answer.js"),
+                elem_id="answer",
+            )  # fmt: skip
+        with gr.Column(min_width=300, elem_classes="dl-card"):
+            words.html(partial(markup.title, "heatmap"))
+            heat = gr.HTML({"html": ""}, html_template="${value.html}", js_on_load=_script("heat.js"), elem_id="heat")
+            strength = words.label(
+                gr.Slider(0, 100, 50, step=5, label=text("opacity"), elem_id="strength", buttons=[]), "opacity"
+            )
+            evidence = gr.HTML(markup.evidence(None, ENGLISH), elem_id="evidence")
+            words.html(markup.legend)
+    similar = gr.HTML("", elem_id="similar")
+    with gr.Row(elem_classes=["dl-columns", "dl-after"]):
+        with gr.Column(min_width=300, elem_classes="dl-card"):
+            words.html(partial(markup.title, "take_away"))
+            with gr.Row():
+                takers = {kind: words.button(kind, size="sm", min_width=120, elem_id=f"take-{kind}")
+                          for kind in ("pdf", "json", "png")}  # fmt: skip
+            file = gr.HTML({}, html_template="", js_on_load=_script("download.js"))
+        with gr.Column(min_width=300, scale=2, elem_classes="dl-card"):  # noqa: SIM117 - a card, and what opens in it
+            with words.label(gr.Accordion(text("keep_title"), open=False, elem_id="keep-case"), "keep_title"):
+                words.html(partial(markup.fine, "keep_hint"))
+                with gr.Row():
+                    codes = [diagnosis.code for diagnosis in DIAGNOSES]
+                    diagnosis = words.label(
+                        gr.Dropdown([], value=None, elem_id="diagnosis"), "reader_diagnosis",
+                        choices=lambda code: [(text("no_diagnosis", code), ""), *_choices(codes, "name_")(code)],
+                    )  # fmt: skip
+                    lesion = words.label(gr.Textbox("", max_length=100, elem_id="lesion"), "lesion")
+                comment = words.label(gr.Textbox("", lines=2, max_length=4000, elem_id="comment"), "comment")
+                with gr.Row():
+                    keeping = words.button("keep", size="sm", elem_id="keep")
+                    forgetting = words.button("forget", size="sm", visible=False, elem_id="forget")
+                kept = gr.HTML("", elem_id="kept")
+    provenance = gr.HTML(markup.provenance(None, ENGLISH))
+
+    examples.select(reading.take_example, None, image, **hidden)
+    other.upload(reading.take_file, [other, language], [image, answer], preprocess=False, **hidden)
+    # the upload goes to `assess` as a file: Gradio must not decode it, or the answer depends on the way in
+    asked = [image.change, button.click]
+    gr.on(asked, None, [image, language], [answer, evidence, heat, similar, kept], js=_clear())
+    answered = gr.on(
+        asked, reading.assess, [image, own_first, language], [prediction, answer, notices, provenance],
+        preprocess=False, trigger_mode="always_last", **hidden, **model,
+    )  # fmt: skip
+    answered.failure(None, language, answer, js=_failed())
+    # one listener draws for all three reasons, so that an older picture never overtakes a newer one
+    shown = gr.on(
+        [prediction.change, answer.select, strength.change], reading.show,
+        [prediction, answer, strength, own_first, language], [answer, evidence, heat], trigger_mode="always_last",
+        concurrency_limit=CONCURRENT, **hidden,
+    )  # fmt: skip
+    shown.then(reading.alike, [prediction, answer, own_first, language], similar, trigger_mode="always_last", **hidden)
+    about = [age, sex, site]
+    for kind, taker in takers.items():
+        taker.click(
+            partial(reading.take_away, kind),
+            [prediction, answer, own_first, strength, *about, comment, language], file, **hidden,
+        )  # fmt: skip
+    keeping.click(
+        reading.keep, [prediction, answer, own_first, *about, diagnosis, lesion, comment, language],
+        [case, kept, forgetting], trigger_mode="once", **hidden,
+    )  # fmt: skip
+    forgetting.click(reading.forget, [case, language], [case, kept, forgetting], trigger_mode="once", **hidden)
+    prediction.change(lambda: (None, gr.update(visible=False), ""), None, [case, forgetting, comment], **hidden)
+    return {
+        "prediction": prediction, "answer": answer, "own_first": own_first, "strength": strength, "examples": examples,
+        "provenance": provenance, "evidence": evidence, "heat": heat, "similar": similar,
+    }  # fmt: skip
+
+
+def _many_images(words: Words, language: gr.Dropdown, hidden: dict[str, Any], model: dict[str, Any]) -> None:
+    """Several images: a table, and the same to take away."""
+    lines = gr.State([], time_to_live=KEPT_SECONDS)
+    with gr.Column(elem_classes="dl-card"):
+        words.html(partial(markup.title, "many"))
+        files = words.add(
+            gr.File(file_count="multiple", file_types=FILE_TYPES, height=170, elem_id="files"),
+            lambda code: gr.update(label=text("many_drop", code, most=many.MOST)),
+        )
+        go = words.button("many_go", variant="primary", elem_id="assess-many")
+        table = words.html(lambda code: markup.note(text("many_waiting", code)), elem_id="table")
+        with gr.Row():
+            takers = {kind: words.button(kind, size="sm", elem_id=f"take-{kind}") for kind in ("csv", "zip")}
+        file = gr.HTML({}, html_template="", js_on_load=_script("download.js"))
+
+    def assess(uploads: list[Upload] | None, code: str, request: gr.Request) -> tuple[list[many.Line], str]:
+        try:
+            found = many.assess_many(uploads or [], code, str(request.session_hash))
+        except DermLensError as error:
+            return [], markup.note(str(error), alarming=True)
+        return found, many.table_in_html(found, code) if found else markup.note(text("many_waiting", code))
+
+    def take(kind: str, found: list[many.Line]) -> Download:
+        if not found:
+            return {}
+        if kind == "csv":
+            return reading.download("dermlens-answers-research-only.csv", "text/csv", many.as_csv(found))
+        return reading.download("dermlens-research-only.zip", "application/zip", many.as_zip(found))
+
+    waiting = {code: markup.note(text("assessing_title", code)) for code in LANGUAGES}
+    go.click(None, language, table, js=f"(language) => ({json.dumps(waiting)})[language]")
+    asked = go.click(
+        assess, [files, language], [lines, table], preprocess=False, trigger_mode="once", **hidden, **model
+    )
+    failed = {code: markup.note(text("failed", code), alarming=True) for code in LANGUAGES}
+    asked.failure(None, language, table, js=f"(language) => ({json.dumps(failed)})[language]")
+    for kind, taker in takers.items():
+        taker.click(partial(take, kind), lines, file, **hidden)
+
+
+def launch(page: gr.Blocks, host: str, port: int, login: list[tuple[str, str]] | None = None, mcp: bool = False) -> str:
     """Serve the page from a background thread.
+
+    Args:
+        page: see `build_page`.
+        host, port: where it listens.
+        login: names and passwords; None where everybody who can reach the page may use it.
+        mcp: whether the endpoints are tools of an MCP server as well.
 
     Returns:
         Its address.
@@ -246,50 +320,31 @@ def launch(page: gr.Blocks, host: str, port: int) -> str:
     return page.launch(
         server_name=host, server_port=port, theme=THEME, css_paths=[HERE / "clinic.css"], max_file_size=MAX_FILE_SIZE,
         run_history=False, footer_links=[], enable_monitoring=False, share=False, show_error=False, ssr_mode=False,
-        mcp_server=False, pwa=False, quiet=True, prevent_thread_lock=True,
+        mcp_server=mcp, pwa=False, quiet=True, prevent_thread_lock=True, auth=login, auth_message=text("login"),
         inbrowser=False, state_session_capacity=SESSIONS,
     )[1]  # fmt: skip
 
 
+def _choices(values: tuple[str, ...] | list[str], prefix: str) -> Callable[[str], list[tuple[str, str]]]:
+    return lambda language: [(text(f"{prefix}{value}", language), value) for value in values]
+
+
+def _script(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
 def _clear() -> str:
     """JavaScript: an old answer must not stand beside a new image, not even when the new one fails."""
-    assessing, waiting = json.dumps(_answer(markup.assessing())), json.dumps(_answer(markup.waiting()))
-    return f"(image) => [image ? {assessing} : {waiting}, {json.dumps(markup.evidence(None))}, null]"
+    states = {
+        code: [holds(markup.assessing(code)), holds(markup.waiting(code)), markup.evidence(None, code)]
+        for code in LANGUAGES
+    }
+    return (
+        f"(image, language) => {{ const [busy, idle, evidence] = ({json.dumps(states)})[language]; "
+        "return [image ? busy : idle, evidence, {html: ''}, '', '']; }"
+    )
 
 
-# ---- pieces --------------------------------------------------------------------------------------
-
-
-def _answer(html: str, chosen: str = "") -> Answer:
-    return {"html": html, "chosen": chosen}
-
-
-def _predict(upload: Upload | None) -> Prediction:
-    return predictor.served_predictor().predict(_file(upload))
-
-
-def _file(upload: Upload | None) -> Path:
-    """The uploaded file; any other file of this computer is refused.
-
-    Raises:
-        ImageError: there is none.
-    """
-    path = Path(str((upload or {}).get("path") or "")).resolve()
-    if not path.is_relative_to(Path(get_upload_folder()).resolve()) or not path.is_file():
-        raise ImageError(text("not_a_file"))
-    return path
-
-
-def _examples(run: Run | None) -> list[tuple[str, Path]]:
-    """Code and file of one drawn test image of each diagnosis; none of a run that learned from patients' images."""
-    data = run.manifest().get("data", {}) if run else {}
-    if run is None or not data.get("synthetic") or not Path(data.get("folder", "")).is_dir():
-        return []
-    try:
-        table = index_dataset(Path(data["folder"])).images
-    except DermLensError:  # the folder was changed since: the page does without examples
-        return []
-    files = dict(zip(table["image_id"], table["path"], strict=True))
-    test = run.splits().query("split == 'test'").drop_duplicates("dx").set_index("dx")["image_id"]
-    found = [(code, Path(files[test[code]])) for code in CODES if code in test and test[code] in files]
-    return [(code, path) for code, path in found if path.is_file()]
+def _failed() -> str:
+    states = {code: holds(markup.failed(code)) for code in LANGUAGES}
+    return f"(language) => [({json.dumps(states)})[language]]"

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.data.images import SUFFIXES
 from core.diagnoses import BY_CODE, CODES
 from core.errors import DermLensError
 from core.prediction import REASONS, Prediction
@@ -50,7 +51,7 @@ def body(run: Run) -> None:
 def uploaded() -> bytes | None:
     """The bytes of a file, as they are: core alone decodes them."""
     file = st.file_uploader(
-        "A dermatoscopic image", type=["jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp"], key="explain_upload",
+        "A dermatoscopic image", type=[suffix.removeprefix(".") for suffix in SUFFIXES], key="explain_upload",
         help="It stays in this computer's memory and is written nowhere.",
     )  # fmt: skip
     return file.getvalue() if file else None

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -21,10 +22,11 @@ from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.prediction import STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import CURRENT, promote
 from dashboard import loaders
-from dashboard.clinic import app, markup
-from dashboard.clinic.texts import TEXTS, text
+from dashboard.clinic import app, markup, pictures, reading
+from dashboard.clinic.texts import text
 
 WIDTH, HEIGHT = 130, 90
+SOMEBODY = SimpleNamespace(session_hash="somebody")
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_page_follows_what_is_served(client, clinic, pixels, tmp_path):
 
 
 def test_page_without_a_run_says_how_to_come_to_one(runs_folder):
-    notices, examples, provenance, empty = app.refresh()
+    notices, examples, provenance, empty = app.frame("en")
     assert "make demo" in empty["html"]
     assert examples == ""
     assert RESEARCH_NOTICE in unescape(notices)
@@ -149,8 +151,8 @@ def test_only_uploaded_files_are_read(clinic, pixels, tmp_path):
     assert "image.png" not in reply
 
 
-def test_programs_see_two_endpoints(client):
-    assert sorted(client.view_api(return_format="dict")["named_endpoints"]) == ["/explain", "/predict"]
+def test_programs_see_three_endpoints(client):
+    assert sorted(client.view_api(return_format="dict")["named_endpoints"]) == ["/batch", "/explain", "/predict"]
 
 
 def test_page_asks_no_other_host(clinic):
@@ -179,7 +181,7 @@ def refused(prediction: Prediction) -> Prediction:
 
 
 def test_answer_lists_all_seven_in_order_of_confidence(prediction):
-    html = markup.answer(prediction, "nv")
+    html = markup.answer(prediction, "nv", "en")
     assert re.findall(r'data-code="(\w+)"', html) == [d.code for d, _ in prediction.ranked()]
     assert html.count('aria-pressed="true"') == 1
     assert "45.0%" in html
@@ -189,18 +191,18 @@ def test_answer_lists_all_seven_in_order_of_confidence(prediction):
 def test_what_the_image_speaks_for_and_what_is_more_probable_are_both_said(prediction):
     logits = np.zeros(7)
     logits[CODES.index("bcc")] = 2
-    html = unescape(markup.answer(dataclasses.replace(prediction, logits=logits), "bcc"))
+    html = unescape(markup.answer(dataclasses.replace(prediction, logits=logits), "bcc", "en"))
     headline = html[: html.index("dl-bars")]
-    assert headline.index("Basal cell carcinoma") < headline.index("10.0%") < headline.index("Melanoma</strong>, 45.0%")
+    assert headline.index("Basal cell carcinoma") < headline.index("10.0%") < headline.index("Melanoma, 45.0%")
 
 
 def test_thresholds_are_said_in_words(prediction):
     point = OperatingPoint("malignant", ("mel", "bcc", "akiec"), 0.65, 0.16, 0.9, 0.87, 0.7)
-    html = unescape(markup.answer(dataclasses.replace(prediction, points=(point,)), "mel"))
+    html = unescape(markup.answer(dataclasses.replace(prediction, points=(point,)), "mel", "en"))
     assert "Above the threshold for malignant or premalignant lesions: 65.0% (threshold 16.0%)" in html
     assert "found 8.7 of 10 of them, and flagged 3.0 of 10 others" in html
     below = dataclasses.replace(point, probability=0.1, sensitivity=None, specificity=None)
-    html = unescape(markup.answer(dataclasses.replace(prediction, points=(below,)), "mel"))
+    html = unescape(markup.answer(dataclasses.replace(prediction, points=(below,)), "mel", "en"))
     assert "Below the threshold" in html and "chosen to find 9.0 of 10" in html
 
 
@@ -214,26 +216,27 @@ def test_thresholds_are_said_in_words(prediction):
 )
 def test_the_prediction_set_in_words(prediction, codes, sentence):
     members = PredictionSet(codes, 0.9, ("df",))
-    html = unescape(markup.answer(dataclasses.replace(prediction, prediction_set=members), "mel"))
+    html = unescape(markup.answer(dataclasses.replace(prediction, prediction_set=members), "mel", "en"))
     assert sentence in html
     assert "For Dermatofibroma there were too few cases" in html
 
 
 def test_a_poor_image_is_warned_of(prediction):
     poor = dataclasses.replace(prediction, quality=dataclasses.replace(prediction.quality, problems=("blurred",)))
-    assert PROBLEMS["blurred"] in unescape(markup.answer(poor, "mel"))
+    assert PROBLEMS["blurred"] in unescape(markup.answer(poor, "mel", "en"))
 
 
 def test_a_refused_image_gets_no_diagnosis_until_somebody_insists(prediction, monkeypatch):
-    monkeypatch.setattr(app, "_predict", lambda _: refused(prediction))
-    shown, answer, *_ = app.assess({"path": "x"})
+    monkeypatch.setattr(reading, "predict_upload", lambda *_: refused(prediction))
+    shown, answer, *_ = reading.assess({"path": "x"}, False, "en", SOMEBODY)
     assert "dl-diagnosis" not in answer["html"] and "45.0%" not in answer["html"]
     assert re.findall(r'data-code="(\w+)"', answer["html"])[0] == markup.INSIST, "not even in the page's source"
     assert text(STRANGE) in unescape(answer["html"])
-    assert app.show(shown, answer, 50)[2] is None, "no heatmap either"
-    insisted, evidence, picture = app.show(shown, answer | {"chosen": markup.INSIST}, 50)
+    assert reading.show(shown, answer, 50, False, "en")[2] == {"html": ""}, "no heatmap either"
+    assert reading.take_away("png", shown, answer, False, 50, None, None, None, "", "en") == {}
+    insisted, evidence, heat = reading.show(shown, answer | {"chosen": markup.INSIST}, 50, False, "en")
     assert "dl-diagnosis" in insisted["html"] and text("insisted") in unescape(insisted["html"])
-    assert picture is not None
+    assert "<img" in heat["html"]
 
 
 def test_programs_get_no_diagnosis_of_a_refused_image_unless_they_ask(client, clinic, pixels, tmp_path):
@@ -253,40 +256,40 @@ def test_programs_get_no_diagnosis_of_a_refused_image_unless_they_ask(client, cl
 
 
 def test_malignant_diagnoses_are_marked_with_a_word(prediction):
-    rows = markup.answer(prediction, "mel").split('<button type="button" class="dl-bar"')[1:]
+    rows = markup.answer(prediction, "mel", "en").split('<button type="button" class="dl-bar"')[1:]
     for (diagnosis, _), row in zip(prediction.ranked(), rows, strict=True):
         assert ("malignant" in re.sub(r"<[^>]*>", "", row)) == diagnosis.malignant
 
 
 def test_what_comes_from_outside_is_escaped():
     assert "<img" not in markup.problem("title", "Received: <img src=x onerror=alert(1)>.jpg")
-    assert "<run>" not in markup.provenance("<run>")
+    assert "<run>" not in markup.provenance("<run>", "en")
 
 
 def test_choosing_does_not_run_the_model(prediction, monkeypatch):
     monkeypatch.setattr(predictor, "served_predictor", lambda: pytest.fail("the model ran again"))
-    answer, evidence, picture = app.show(prediction, {"html": "", "chosen": "nv"}, 80)
+    answer, evidence, heat = reading.show(prediction, reading.holds("", "nv"), 80, False, "en")
     assert answer["chosen"] == "nv"
     assert "Melanocytic nevus" in evidence
     assert text("heatmap_empty") in unescape(evidence)
     assert "on 2.6 of 10 images" in unescape(evidence), "how far heatmaps can be trusted is said beside them"
-    np.testing.assert_array_equal(picture, prediction.overlay("nv", 0.8))
+    expected = pictures.comparison(prediction.image, prediction.overlay("nv", 0.8), "nv", "en")
+    assert heat["html"] == expected
 
 
-def test_no_old_heatmap_while_there_is_no_answer(prediction):
-    waiting = {"html": markup.assessing(), "chosen": ""}
-    assert app.show(prediction, waiting, 50) == (waiting, markup.evidence(None), None)
-    assert app.show(None, {"html": "", "chosen": "mel"}, 50)[2] is None
+def test_no_old_heatmap_while_there_is_no_answer():
+    assert reading.show(None, reading.holds("", "mel"), 50, False, "en")[2] == {"html": ""}
+    assert reading.alike(None, reading.holds("", "mel"), False, "en") == ""
 
 
 def test_notices():
-    assert RESEARCH_NOTICE in unescape(markup.notices(False))
-    assert SYNTHETIC_NOTICE not in unescape(markup.notices(False))
-    assert SYNTHETIC_NOTICE in unescape(markup.notices(True))
+    assert RESEARCH_NOTICE in unescape(markup.notices(False, "en"))
+    assert SYNTHETIC_NOTICE not in unescape(markup.notices(False, "en"))
+    assert SYNTHETIC_NOTICE in unescape(markup.notices(True, "en"))
 
 
 def test_examples_are_one_drawn_image_of_each_diagnosis(served_run):
-    found = app._examples(served_run)
+    found = reading.example_files(served_run)
     assert [code for code, _ in found] == [code for code in CODES if code in dict(found)]
     assert len(found) >= 5
     table = served_run.splits().set_index("image_id")
@@ -298,17 +301,12 @@ def test_examples_are_one_drawn_image_of_each_diagnosis(served_run):
     ("share", "shown"), [(0.0, "<0.1%"), (0.0012, "0.1%"), (0.5, "50.0%"), (0.9999, ">99.9%"), (1.0, ">99.9%")]
 )
 def test_percent_claims_no_certainty(share, shown):
-    assert markup.percent(share) == shown
-
-
-def test_every_language_has_english_to_fall_back_on():
-    for texts in TEXTS.values():
-        assert set(texts) <= set(TEXTS["en"])
-    assert text("assess", "xx") == TEXTS["en"]["assess"]
+    assert markup.percent(share, "en") == shown
+    assert markup.percent(share, "de") == shown.replace(".", ",").replace("%", "\u00a0%")
 
 
 def test_legend_says_the_colours_in_words():
-    legend = unescape(markup.legend())
+    legend = unescape(markup.legend("en"))
     for word in ("No colour", "Blue", "red", "Hatched grey"):
         assert word in legend
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
-from dashboard.clinic import app
+from dashboard.clinic import reading
 
 UPLOAD = "#image input[type=file]"
 
@@ -55,9 +55,9 @@ def test_upload_shows_seven_bars_and_a_heatmap(tab, clinic, tmp_path):
     assert RESEARCH_NOTICE in body
     assert SYNTHETIC_NOTICE in body
 
-    first = tab.get_attribute("#heat img", "src")
+    first = tab.get_attribute("#heat .dl-heat", "src")
     tab.click("#answer .dl-bar >> nth=6")
-    tab.wait_for_function("old => document.querySelector('#heat img')?.src !== old", arg=first)
+    tab.wait_for_function("old => document.querySelector('#heat .dl-heat')?.src !== old", arg=first)
     assert expected.ranked()[6][0].name in tab.inner_text("#evidence")
     own = re.compile(r"http://(127\.0\.0\.1|localhost)[:/]|data:|blob:")
     assert [url for url in tab.strangers if not own.match(url)] == []
@@ -78,7 +78,7 @@ def test_damaged_file_takes_the_old_answer_away(tab, tmp_path):
 
 
 def test_example_answers_like_its_file(tab, clinic):
-    (code, path), *_ = app._examples(clinic.run)
+    (code, path), *_ = reading.example_files(clinic.run)
     expected = clinic.predictor.predict(path)
     tab.click(".dl-example >> nth=0")
     tab.wait_for_selector("#answer .dl-diagnosis")

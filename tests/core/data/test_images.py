@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import time
+import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from core.data import images
 from core.data.images import centre_square, model_input, read_image
@@ -119,6 +120,90 @@ def test_grey_is_repeated_in_three_channels(rgb):
     pixels = read_image(encoded(grey, "PNG"))
     assert (pixels == np.asarray(grey)[:, :, None]).all()
     assert read_image(encoded(grey, "JPEG")).shape == rgb.shape
+
+
+def profile_of(primaries: list[list[float]]) -> bytes:
+    """An ICC profile like sRGB's, but for its primaries: (3, 3), the D50 XYZ of red, green and blue."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for count in range(struct.unpack_from(">I", profile, 128)[0]):
+        name, place, _ = struct.unpack_from(">4sII", profile, 132 + 12 * count)
+        if name in (b"rXYZ", b"gXYZ", b"bXYZ"):
+            values = primaries[b"rgb".index(name[:1])]
+            struct.pack_into(">3i", profile, place + 8, *(round(value * 65536) for value in values))
+    return bytes(profile)
+
+
+DISPLAY_P3 = [[0.5151, 0.2412, -0.0011], [0.2920, 0.6922, 0.0419], [0.1571, 0.0666, 0.7841]]
+ADOBE_RGB = [[0.6097, 0.3111, 0.0195], [0.2053, 0.6257, 0.0609], [0.1492, 0.0632, 0.7446]]
+SRGB = [[0.4361, 0.2225, 0.0139], [0.3851, 0.7169, 0.0971], [0.1431, 0.0606, 0.7141]]
+
+
+def by_arithmetic(pixels: np.ndarray, primaries: list[list[float]]) -> np.ndarray:
+    """What colours of these primaries are in sRGB, without a library of colour management."""
+    shares = pixels / 255
+    light = np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
+    light = (light @ np.array(primaries) @ np.linalg.inv(SRGB)).clip(0, 1)
+    return 255 * np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("primaries", [DISPLAY_P3, ADOBE_RGB])
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+def test_colours_of_wider_spaces_become_srgb(rgb, primaries, form):
+    """A phone's photograph in Display P3, taken for sRGB, is paler than the skin was."""
+    pixels = rgb // 2 + 60
+    expected = by_arithmetic(pixels, primaries)
+    assert np.abs(expected - pixels).max() > 10
+    options = {"lossless": True} if form == "WEBP" else {}
+    data = encoded(Image.fromarray(pixels), form, icc_profile=profile_of(primaries), **options)
+    assert np.abs(read_image(data) - expected).max() <= 2
+    clear = np.dstack([pixels, np.full((HEIGHT, WIDTH), 255, np.uint8)])
+    data = encoded(Image.fromarray(clear), "PNG", icc_profile=profile_of(primaries))
+    assert np.abs(read_image(data) - expected).max() <= 2
+
+
+def test_a_profile_of_srgb_changes_no_pixel(rgb):
+    for profile in (profile_of(SRGB), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()):
+        assert (read_image(encoded(Image.fromarray(rgb), "PNG", icc_profile=profile)) == rgb).all()
+
+
+def test_a_profile_that_is_no_use_is_ignored(rgb):
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    for profile in (b"\xff" * 300, profile_of(DISPLAY_P3)[:150], lab):
+        assert (read_image(encoded(Image.fromarray(rgb), "PNG", icc_profile=profile)) == rgb).all()
+        cmyk = encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG", icc_profile=profile)
+        assert (read_image(cmyk) == read_image(encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG"))).all()
+
+
+def test_a_damaged_tag_does_not_cost_the_picture(rgb):
+    """Orientation is read; nothing else in the block need be sound."""
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[0x010F] = 6, "maker"
+    data = encoded(Image.fromarray(rgb), "JPEG", exif=exif)
+    for position in range(data.index(b"maker") - 40, data.index(b"maker")):
+        for value in (0, 7, 13, 255):
+            damaged = bytearray(data)
+            damaged[position] = value
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert read_image(bytes(damaged)).shape in (rgb.shape, (WIDTH, HEIGHT, 3))
+
+
+def test_a_large_image_is_converted_in_bands_that_nobody_sees(rgb, monkeypatch):
+    alpha = np.dstack([rgb, rgb[:, :, 0]])
+    palette = Image.fromarray(rgb).quantize(8)
+    files = [
+        encoded(Image.fromarray(rgb), "JPEG"),
+        encoded(Image.fromarray(alpha), "PNG"),
+        encoded(palette, "PNG", transparency=3),
+        encoded(Image.fromarray(rgb[:, :, 0].astype(np.uint16) * 200), "PNG"),
+        encoded(Image.fromarray(rgb), "PNG", icc_profile=profile_of(DISPLAY_P3)),
+        encoded(Image.fromarray(rgb).convert("CMYK"), "JPEG"),
+    ]
+    whole = [read_image(data) for data in files]
+    for band in (1, 7 * WIDTH, HEIGHT * WIDTH - 1):
+        monkeypatch.setattr(images, "_BAND", band)
+        for data, expected in zip(files, whole, strict=True):
+            assert (read_image(data) == expected).all()
 
 
 def test_one_bit_is_black_and_white():

@@ -1,0 +1,242 @@
+"""What the page does with one image: assess it, show a heatmap, find what is alike, keep the case, take it away."""
+
+import base64
+import dataclasses
+import json
+import uuid
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from core.cases.log import CaseLog, NewCase
+from core.data.images import at_most, read_image
+from core.diagnoses import CODES, RESEARCH_NOTICE
+from core.errors import DermLensError, ImageError, RunNotFoundError
+from core.prediction import Prediction
+from core.runs.all_runs import find_run, served_run
+from core.runs.run import Run
+from core.similar import training_images
+from dashboard.clinic import markup, pictures
+from dashboard.clinic.report import About, json_report, pdf_report
+from dashboard.clinic.texts import text
+from dashboard.clinic.uploads import Upload, predict_upload, uploaded_file
+
+SHOWN_PIXELS = 1024  # the longer side of what the page draws, a session keeps, and a kept case holds
+VISIBLE = 0.05  # of the colour scale: weaker heat is not seen
+
+Answer = dict[str, str]  # the answer's HTML, the code of the chosen diagnosis, and the reader's own impression
+Heat = dict[str, str]  # the comparison's HTML
+Download = dict[str, str]  # a file for the browser: name, type, and its bytes in base64
+
+
+def holds(html: str, chosen: str = "", impression: str = "") -> Answer:
+    """What the answer's place holds."""
+    return {"html": html, "chosen": chosen, "impression": impression}
+
+
+def assess(
+    upload: Upload | None, own_first: bool, language: str, request: gr.Request
+) -> tuple[Prediction | None, Answer, Any, Any]:
+    """The prediction for an upload and how it reads, or what is wrong; the notices and the run that belong to it."""
+    if upload is None:
+        return None, holds(markup.waiting(language)), gr.skip(), gr.skip()
+    try:
+        prediction = predict_upload(upload, str(request.session_hash), language)
+    except DermLensError as error:
+        return None, holds(_problem(error, language)), gr.skip(), gr.skip()
+    shown = dataclasses.replace(prediction, image=at_most(prediction.image, SHOWN_PIXELS))
+    frame = markup.notices(prediction.synthetic, language), markup.provenance(prediction.run_id, language)
+    if prediction.refused:  # nothing is chosen: choosing one is how somebody insists
+        return shown, holds(markup.refusal(prediction, language)), *frame
+    if own_first:
+        return shown, holds(markup.impression_asked(language)), *frame
+    return shown, holds(markup.answer(prediction, prediction.code, language), prediction.code), *frame
+
+
+def show(
+    prediction: Prediction | None, answer: Answer, strength: float, own_first: bool, language: str
+) -> tuple[Answer, str, Heat]:
+    """The heatmap of the chosen diagnosis, without running the model again; none while there is no answer."""
+    code, impression = revealed(prediction, answer, own_first)
+    if prediction is None or code is None:
+        return answer, markup.evidence(None, language), {"html": ""}
+    strongest = prediction.heatmaps[CODES.index(code)].max() / prediction.heatmap_scale
+    heat = pictures.comparison(prediction.image, prediction.overlay(code, strength / 100), code, language)
+    evidence = markup.evidence(code, language, strongest < VISIBLE, prediction.heatmap_beats)
+    shown = markup.answer(prediction, code, language, impression)
+    return holds(shown, code, impression), evidence, {"html": heat}
+
+
+def revealed(prediction: Prediction | None, answer: Answer, own_first: bool) -> tuple[str | None, str]:
+    """The diagnosis whose heatmap may be shown, None while nothing may be; and the reader's own impression."""
+    impression, chosen = answer.get("impression") or "", answer.get("chosen") or ""
+    if prediction is None or impression not in ("", markup.NO_IMPRESSION, *CODES):
+        return None, ""
+    if prediction.refused:
+        insisted = chosen == markup.INSIST or chosen in CODES
+        return (chosen if chosen in CODES else prediction.code) if insisted else None, impression
+    if own_first and not impression and not chosen:
+        return None, ""
+    return chosen if chosen in CODES else prediction.code, impression
+
+
+def alike(prediction: Prediction | None, answer: Answer, own_first: bool, language: str) -> str:
+    """The training images most like this one; nothing before the answer may be seen."""
+    code, _ = revealed(prediction, answer, own_first)
+    if prediction is None or code is None or prediction.features is None:
+        return ""
+    try:
+        found = training_images(find_run(prediction.run_id)).most_alike(prediction.features)
+    except DermLensError:  # the run was deleted since
+        return ""
+    return pictures.similar(found, language)
+
+
+# ---- kept and taken away -------------------------------------------------------------------------
+
+
+def keep(
+    prediction: Prediction | None,
+    answer: Answer,
+    own_first: bool,
+    age: float | None,
+    sex: str | None,
+    site: str | None,
+    diagnosis: str | None,
+    lesion: str,
+    comment: str,
+    language: str,
+) -> tuple[str | None, str, Any]:
+    """Put the case into the log; its id, a sentence, and the button that takes it out again."""
+    code, impression = revealed(prediction, answer, own_first)
+    if prediction is None or code is None:
+        return None, markup.note(text("nothing_to_keep", language), alarming=True), gr.skip()
+    try:
+        case = NewCase(
+            image=prediction.image,
+            prediction=prediction.to_dict(insist=True),
+            model_sha256=str(find_run(prediction.run_id).manifest()["model_sha256"]),
+            age=age,
+            sex=sex or None,
+            site=site or None,
+            lesion=lesion or None,
+            own_impression=impression if impression in CODES else None,
+            reader_diagnosis=diagnosis or None,
+            comment=comment or "",
+        )
+        kept = CaseLog().add(case)
+    except DermLensError as error:
+        sentence = f"{text('kept_not', language)} {error}"
+        return None, markup.note(sentence, alarming=True), gr.update(visible=False)
+    return kept.id, markup.note(text("kept", language, case=kept.id[:12])), gr.update(visible=True)
+
+
+def forget(case: str | None, language: str) -> tuple[str | None, str, Any]:
+    """Delete a case that was just kept."""
+    try:
+        if case:
+            CaseLog().delete(case)
+    except DermLensError as error:
+        return case, markup.note(str(error), alarming=True), gr.skip()
+    return None, markup.note(text("forgotten", language)), gr.update(visible=False)
+
+
+def take_away(
+    kind: str,
+    prediction: Prediction | None,
+    answer: Answer,
+    own_first: bool,
+    strength: float,
+    age: float | None,
+    sex: str | None,
+    site: str | None,
+    comment: str,
+    language: str,
+) -> Download:
+    """A file for the browser, made in memory: "pdf", "json" or "png" (the picture with the heatmap)."""
+    code, impression = revealed(prediction, answer, own_first)
+    if prediction is None or (code is None and (kind == "png" or not prediction.refused)):
+        return {}
+    if kind == "png" and code is not None:
+        picture = prediction.overlay(code, strength / 100)
+        return download(f"dermlens-{code}-research-only.png", "image/png", _png(picture))
+    about = About(
+        age=age, sex=sex or None, site=site or None, comment=comment or "",
+        impression=impression if impression in CODES else None,
+    )  # fmt: skip
+    try:
+        run, insisted = find_run(prediction.run_id), code is not None
+    except DermLensError as error:  # it was deleted since
+        raise gr.Error(str(error), print_exception=False) from None
+    if kind == "pdf":
+        content = pdf_report(prediction, run, language, code, about, insisted)
+        return download("dermlens-report-research-only.pdf", "application/pdf", content)
+    data = json_report(prediction, run, language, code, about, insisted)
+    content = json.dumps(data, indent=2, ensure_ascii=False).encode()
+    return download("dermlens-research-only.json", "application/json", content)
+
+
+def download(name: str, kind: str, content: bytes) -> Download:
+    """A file for the browser; the token makes two equal ones two."""
+    encoded = base64.b64encode(content).decode()
+    return {"name": name, "type": kind, "data": encoded, "token": uuid.uuid4().hex}
+
+
+# ---- examples and other files --------------------------------------------------------------------
+
+
+def take_file(upload: Upload | None, language: str, request: gr.Request) -> tuple[np.ndarray | None, Any]:
+    """The pixels of a file that no browser shows, such as DICOM, for the image's place; or what is wrong with it."""
+    try:
+        return read_image(uploaded_file(upload, str(request.session_hash), language)), gr.skip()
+    except DermLensError as error:
+        return None, holds(_problem(error, language))
+
+
+def take_example(event: gr.EventData) -> np.ndarray | None:
+    """The pixels of the example that was chosen."""
+    choices = dict(enumerate(example_files(served_run())))
+    index = event._data.get("index") if isinstance(event._data, dict) else None
+    return read_image(choices[index][1]) if isinstance(index, int) and index in choices else None
+
+
+def example_files(run: Run | None) -> list[tuple[str, Path]]:
+    """Code and file of one drawn test image of each diagnosis; none of a run that learned from patients' images."""
+    from core.data.ham10000 import index_dataset
+
+    data = run.manifest().get("data", {}) if run else {}
+    if run is None or not data.get("synthetic") or not Path(data.get("folder", "")).is_dir():
+        return []
+    try:
+        table = index_dataset(Path(data["folder"])).images
+    except DermLensError:  # the folder was changed since: the page does without examples
+        return []
+    files = dict(zip(table["image_id"], table["path"], strict=True))
+    test = run.splits().query("split == 'test'").drop_duplicates("dx").set_index("dx")["image_id"]
+    found = [(code, Path(files[test[code]])) for code in CODES if code in test and test[code] in files]
+    return [(code, path) for code, path in found if path.is_file()]
+
+
+def _problem(error: DermLensError, language: str) -> str:
+    if isinstance(error, RunNotFoundError):
+        return markup.no_model(language)
+    if isinstance(error, ImageError):
+        advice = f"{text('problem_body', language)} {text('problem_next', language)}"
+        return markup.problem(text("problem_title", language), str(error), advice)
+    return markup.problem(text("broken_model_title", language), str(error))
+
+
+def _png(picture: np.ndarray) -> bytes:
+    """A PNG file that says what it is for, for whoever opens it later."""
+    import io
+
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    said = PngInfo()
+    said.add_text("Comment", RESEARCH_NOTICE)
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG", pnginfo=said)
+    return stream.getvalue()

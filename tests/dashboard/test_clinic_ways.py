@@ -1,0 +1,130 @@
+"""The clinician's whole way in a browser, in three languages, on a laptop's and a phone's screen."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.cases.log import CaseLog
+from dashboard.clinic.texts import LANGUAGES, text
+
+UPLOAD = "#image input[type=file]"
+WAYS = [("en-GB", "en", 1366), ("de-DE", "de", 390), ("ar", "ar", 1366), ("ar", "ar", 390)]
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """Coloured noise under a name that must be found nowhere."""
+    noise = np.random.default_rng(11).integers(60, 220, (9, 13, 3)).astype(np.uint8)
+    path = tmp_path / "Secretname-Maria.jpg"
+    Image.fromarray(noise).resize((390, 270)).save(path)
+    return path
+
+
+@pytest.fixture(params=WAYS, ids=lambda way: f"{way[1]}-{way[2]}")
+def way(request, browser, clinic) -> Iterator:
+    """A tab of a browser that speaks a language, and that language."""
+    locale, language, width = request.param
+    context = browser.new_context(viewport={"width": width, "height": 844}, locale=locale, accept_downloads=True)
+    tab = context.new_page()
+    tab.goto(clinic.address)
+    tab.wait_for_function("said => document.querySelector('#assess')?.innerText === said", arg=text("assess", language))
+    yield tab, language
+    context.close()
+
+
+def say(key: str, language: str, **values: object) -> str:
+    return text(key, language, **values)
+
+
+def test_from_image_to_report_with_the_own_impression_first(way, clinic, photo):
+    tab, language = way
+    expected = clinic.predictor.predict(photo)
+    assert tab.evaluate("document.documentElement.dir") == ("rtl" if language == "ar" else "ltr")
+    assert say("research_notice", language) in tab.inner_text("body")
+    assert tab.inner_text("#assess") == say("assess", language)
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+    tab.check("#own-first input")
+    tab.set_input_files(UPLOAD, photo)
+    tab.wait_for_selector(".dl-impression")
+    assert "%" not in tab.inner_text("#answer"), "the answer is not given away"
+    assert not tab.query_selector("#heat img") and not tab.query_selector("#similar img")
+    tab.click("[data-impression=bkl]")
+    tab.wait_for_selector("#answer .dl-diagnosis")
+    tab.wait_for_selector("#heat .dl-heat")
+    answer = tab.inner_text("#answer")
+    assert say(f"name_{expected.code}", language) in tab.inner_text("#answer .dl-diagnosis")
+    assert say("impression_was", language, name=say("name_bkl", language)) in answer
+    last = expected.ranked()[6][0].code
+    tab.click(f"#answer [data-code={last}]")
+    tab.wait_for_selector(f"#answer [data-code={last}][aria-pressed=true]")
+    assert say(f"name_{last}", language) in tab.get_attribute("#heat .dl-heat", "alt")
+    tab.wait_for_selector("#similar .dl-example")
+    assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "no sideways scrolling"
+
+    with tab.expect_download() as taken:
+        tab.click("#take-pdf")
+    assert Path(taken.value.path()).read_bytes()[:5] == b"%PDF-"
+    with tab.expect_download() as taken:
+        tab.click("#take-json")
+    data = json.loads(Path(taken.value.path()).read_text())
+    assert "Secretname" not in json.dumps(data)
+    assert say("research_notice", language) in json.dumps(data, ensure_ascii=False)
+
+    before = {case.id for case in CaseLog().cases()}
+    tab.click("#keep-case button >> nth=0")
+    tab.fill("#comment textarea", "a note")
+    tab.click("#keep")
+    tab.wait_for_selector("#kept .dl-note")
+    (kept,) = [case for case in CaseLog().cases() if case.id not in before]
+    assert (kept.own_impression, kept.comment, kept.run) == ("bkl", "a note", clinic.run.id)
+    assert kept.prediction["diagnosis"] == expected.code
+    assert kept.id[:12] in tab.inner_text("#kept")
+    tab.click("#forget")
+    tab.wait_for_function("said => document.querySelector('#kept').innerText.includes(said)",
+                          arg=say("forgotten", language))  # fmt: skip
+    assert kept.id not in {case.id for case in CaseLog().cases()}
+
+
+def test_the_language_can_be_switched_with_an_answer_on_the_page(browser, clinic, photo):
+    tab = browser.new_page(viewport={"width": 1366, "height": 844}, locale="en-US")
+    tab.goto(clinic.address)
+    tab.wait_for_selector("#answer .dl-headline")
+    tab.set_input_files(UPLOAD, photo)
+    tab.wait_for_selector("#answer .dl-diagnosis")
+    spoken = clinic.predictor.predict(photo).code
+    for language in (*LANGUAGES[1:], "en"):
+        tab.click("#language input")
+        tab.click(f"ul[role=listbox] >> text={say('language', language)}")
+        tab.wait_for_function("said => document.querySelector('#answer .dl-diagnosis')?.innerText === said",
+                              arg=say(f"name_{spoken}", language))  # fmt: skip
+        assert tab.evaluate("document.documentElement.lang") == language
+        assert say("research_notice", language) in tab.inner_text("body")
+    tab.close()
+
+
+def test_several_images_give_a_table_to_take_away(browser, clinic, photo, tmp_path):
+    damaged = tmp_path / "damaged.jpg"
+    damaged.write_bytes(photo.read_bytes()[:500])
+    tab = browser.new_page(viewport={"width": 1366, "height": 844}, locale="en-US")
+    tab.goto(clinic.address)
+    tab.click("button[role=tab] >> nth=1")
+    tab.set_input_files("#files input[type=file]", [photo, damaged])
+    tab.wait_for_selector("#files >> text=damaged")
+    tab.click("#assess-many")
+    tab.wait_for_selector("#table tbody tr")
+    rows = [row.inner_text() for row in tab.query_selector_all("#table tbody tr")]
+    assert say(f"name_{clinic.predictor.predict(photo).code}", "en") in rows[0]
+    assert "damaged" in rows[1] and "Received" in rows[1]
+    with tab.expect_download() as taken:
+        tab.click("#take-csv")
+    lines = Path(taken.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert len(lines) == 3 and all("research and education" in line for line in lines[1:])
+    with tab.expect_download() as taken:
+        tab.click("#take-zip")
+    assert Path(taken.value.path()).read_bytes()[:2] == b"PK"
+    tab.close()
