@@ -115,7 +115,7 @@ def build_page() -> gr.Blocks:
         def speak(code: str, prediction: Prediction | None, answer: Answer, own: bool, strength: float) -> list[Any]:
             """Everything on the page in a language: its words, and what was answered."""
             run_notices, examples, provenance, standing = frame(code)
-            shown, evidence, heat = reading.show(prediction, answer, strength, own, code)
+            shown, evidence, heat = reading.shown(prediction, answer, strength, own, code)
             if prediction is None:
                 shown = standing or holds(markup.waiting(code))
             elif shown is answer:  # nothing may be seen of it yet
@@ -182,7 +182,8 @@ def _one_image(
             own_first = words.label(gr.Checkbox(False, label=text("read_first"), elem_id="own-first"), "read_first")
             examples = gr.HTML("", js_on_load=_script("examples.js"))
             with words.label(gr.Accordion(text("about"), open=False, elem_id="about"), "about"):
-                age = words.label(gr.Number(None, precision=0, elem_id="age"), "age")
+                # Gradio's number field shows and sends 0 where nothing was entered
+                age = words.label(gr.Textbox("", max_length=3, elem_id="age"), "age")
                 sex = words.label(gr.Dropdown([], value=None, elem_id="sex"), "sex", choices=_choices(SEXES, ""))
                 site = words.label(
                     gr.Dropdown([], value=None, elem_id="site"), "site", choices=_choices(SITES, "site_")

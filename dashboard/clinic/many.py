@@ -80,7 +80,7 @@ def _row(line: Line, language: str) -> str:
     remarks = [text(code, language) for code in dict.fromkeys((*prediction.refusals, *prediction.quality.problems))]
     remarks += [remark for remark in (markup.more_probable(prediction, language),) if remark]
     if prediction.refused:
-        refused = f"{text('refused_title', language)}. {' '.join(remarks)}"
+        refused = markup.labelled("refused_title", " ".join(remarks), language)
         return f'<tr>{file}<td colspan="3">–</td><td>{escape(refused)}</td></tr>'
     share = markup.percent(float(prediction.probabilities[CODES.index(prediction.code)]), language)
     cells = (

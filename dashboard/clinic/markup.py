@@ -6,11 +6,13 @@ from html import escape
 from core.data.quality import PROBLEMS
 from core.diagnoses import BY_CODE, CODES, DIAGNOSES, Diagnosis
 from core.prediction import OperatingPoint, Prediction, PredictionSet
-from dashboard.clinic.texts import text
+from dashboard.clinic.texts import RIGHT_TO_LEFT, text
 
 INSIST = "insist"  # chosen in place of a diagnosis: the page's source must not give away what was refused
 NO_IMPRESSION = "none"  # what a reader states who has none
 DECIMAL_COMMA = ("de", "es", "fr")
+BETWEEN = {"zh": "、", "ar": "، "}  # the names of a list; elsewhere ", "
+COLON = {"zh": "：", "fr": "\u00a0: "}  # after a label; elsewhere ": "
 
 
 # ---- the frame -----------------------------------------------------------------------------------
@@ -65,8 +67,10 @@ def percent(share: float, language: str, digits: int = 1) -> str:
         digits: behind the decimal sign.
     """
     shown = "<0.1" if share < 0.001 else ">99.9" if share > 0.999 else f"{100 * share:.{digits}f}"
-    # some languages set a space before the sign; unbreakable, or the sign could stand alone on a line
-    return f"{shown.replace('.', ',')}\u00a0%" if language in DECIMAL_COMMA else f"{shown}%"
+    if language in DECIMAL_COMMA:  # the space is unbreakable: the sign must not stand alone on a line
+        return f"{shown.replace('.', ',')}\u00a0%"
+    # isolated, as a sign before a figure would change sides among words that run from right to left
+    return f"\u2066{shown}%\u2069" if language in RIGHT_TO_LEFT else f"{shown}%"
 
 
 def of_ten(share: float | None, language: str) -> str:
@@ -80,6 +84,11 @@ def reason(code: str, language: str) -> str:
     return text(code, language)
 
 
+def labelled(key: str, value: str, language: str) -> str:
+    """A label, its language's colon, and what it is the label of."""
+    return f"{text(key, language)}{COLON.get(language, ': ')}{value}"
+
+
 def kind(diagnosis: Diagnosis, language: str) -> str:
     """Malignant or benign, in a word, with a symbol where it is not left alone."""
     return f"▲ {text(f'kind_{diagnosis.code}', language)}" if diagnosis.malignant else text("benign", language)
@@ -87,14 +96,14 @@ def kind(diagnosis: Diagnosis, language: str) -> str:
 
 def set_in_words(members: PredictionSet, language: str) -> str:
     """The diagnoses that cannot be ruled out, in words."""
-    names = ", ".join(name(code, language) for code in members.codes)
+    names = BETWEEN.get(language, ", ").join(name(code, language) for code in members.codes)
     key = "set_empty" if not members.codes else "set_all" if len(members.codes) == len(CODES) else "set"
     return text(key, language, names=names, level=percent(members.level, language, 0))
 
 
 def unpromised_in_words(members: PredictionSet, language: str) -> str:
     """For which diagnoses the set promises nothing; empty where there is none."""
-    few = ", ".join(name(code, language) for code in members.unpromised)
+    few = BETWEEN.get(language, ", ").join(name(code, language) for code in members.unpromised)
     return text("set_unpromised", language, names=few) if few else ""
 
 
@@ -210,7 +219,7 @@ def evidence(chosen: str | None, language: str, empty: bool = False, beats: floa
         f'<div class="dl-evidence"><p>{escape(text("heatmap_for", language))} '
         f"<strong>{escape(name(chosen, language))}</strong> {_kind(diagnosis, language)}</p>{nothing}{measured}"
         f"<p>{escape(text(f'sentence_{chosen}', language))}</p>"
-        f"<p>{escape(text('done_title', language))}: {escape(text(f'done_{chosen}', language))}</p></div>"
+        f"<p>{escape(labelled('done_title', text(f'done_{chosen}', language), language))}</p></div>"
     )
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
+from core.cases.case import OLDEST
 from core.cases.log import CaseLog, NewCase
 from core.data.images import at_most, read_image
 from core.diagnoses import CODES, RESEARCH_NOTICE
-from core.errors import DermLensError, ImageError, RunNotFoundError
+from core.errors import CaseLogError, DermLensError, ImageError, RunNotFoundError
 from core.prediction import Prediction
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import Run
@@ -57,16 +58,25 @@ def assess(
 
 def show(
     prediction: Prediction | None, answer: Answer, strength: float, own_first: bool, language: str
-) -> tuple[Answer, str, Heat]:
+) -> tuple[Any, str, Heat]:
     """The heatmap of the chosen diagnosis, without running the model again; none while there is no answer."""
+    new, evidence, heat = shown(prediction, answer, strength, own_first, language)
+    # what is the same is not written: it would undo a click of the meantime
+    return gr.skip() if new == answer else new, evidence, heat
+
+
+def shown(
+    prediction: Prediction | None, answer: Answer, strength: float, own_first: bool, language: str
+) -> tuple[Answer, str, Heat]:
+    """See `show`; the answer as it is where nothing may be seen of it."""
     code, impression = revealed(prediction, answer, own_first)
     if prediction is None or code is None:
         return answer, markup.evidence(None, language), {"html": ""}
     strongest = prediction.heatmaps[CODES.index(code)].max() / prediction.heatmap_scale
     heat = pictures.comparison(prediction.image, prediction.overlay(code, strength / 100), code, language)
     evidence = markup.evidence(code, language, strongest < VISIBLE, prediction.heatmap_beats)
-    shown = markup.answer(prediction, code, language, impression)
-    return holds(shown, code, impression), evidence, {"html": heat}
+    html = markup.answer(prediction, code, language, impression)
+    return holds(html, code, impression), evidence, {"html": heat}
 
 
 def revealed(prediction: Prediction | None, answer: Answer, own_first: bool) -> tuple[str | None, str]:
@@ -101,7 +111,7 @@ def keep(
     prediction: Prediction | None,
     answer: Answer,
     own_first: bool,
-    age: float | None,
+    age: str,
     sex: str | None,
     site: str | None,
     diagnosis: str | None,
@@ -118,7 +128,7 @@ def keep(
             image=prediction.image,
             prediction=prediction.to_dict(insist=True),
             model_sha256=str(find_run(prediction.run_id).manifest()["model_sha256"]),
-            age=age,
+            age=_years(age, language),
             sex=sex or None,
             site=site or None,
             lesion=lesion or None,
@@ -149,7 +159,7 @@ def take_away(
     answer: Answer,
     own_first: bool,
     strength: float,
-    age: float | None,
+    age: str,
     sex: str | None,
     site: str | None,
     comment: str,
@@ -162,8 +172,12 @@ def take_away(
     if kind == "png" and code is not None:
         picture = prediction.overlay(code, strength / 100)
         return download(f"dermlens-{code}-research-only.png", "image/png", _png(picture))
+    try:
+        years = _years(age, language)
+    except DermLensError as error:
+        raise gr.Error(str(error), print_exception=False) from None
     about = About(
-        age=age, sex=sex or None, site=site or None, comment=comment or "",
+        age=years, sex=sex or None, site=site or None, comment=comment or "",
         impression=impression if impression in CODES else None,
     )  # fmt: skip
     try:
@@ -217,6 +231,15 @@ def example_files(run: Run | None) -> list[tuple[str, Path]]:
     test = run.splits().query("split == 'test'").drop_duplicates("dx").set_index("dx")["image_id"]
     found = [(code, Path(files[test[code]])) for code in CODES if code in test and test[code] in files]
     return [(code, path) for code, path in found if path.is_file()]
+
+
+def _years(age: str, language: str) -> float | None:
+    """An age as it was typed; None where it was not."""
+    if not age.strip():
+        return None
+    if not (age.strip().isdecimal() and int(age) <= OLDEST):
+        raise CaseLogError(text("age_wrong", language, oldest=OLDEST, age=age))
+    return float(int(age))
 
 
 def _problem(error: DermLensError, language: str) -> str:

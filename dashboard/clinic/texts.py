@@ -39,10 +39,13 @@ def preferred(accepted: str | None) -> str:
         accepted: such as "de-CH,de;q=0.9,en;q=0.8".
     """
     ranked: list[tuple[float, str]] = []
-    for part in (accepted or "").split(","):
-        name, _, quality = part.strip().partition(";q=")
+    for part in (accepted or "").replace(" ", "").split(","):
+        name, _, quality = part.partition(";q=")
         try:
-            ranked.append((-float(quality or 1), name.split("-")[0].lower()))
+            wanted = float(quality or 1)
         except ValueError:
             continue
-    return next((name for _, name in sorted(ranked, key=lambda pair: pair[0]) if name in LANGUAGES), ENGLISH)
+        if 0 < wanted <= 1:
+            ranked.append((wanted, name.split("-")[0].lower()))
+    best = sorted(ranked, key=lambda pair: -pair[0])
+    return next((name for _, name in best if name in LANGUAGES), ENGLISH)

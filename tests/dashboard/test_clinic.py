@@ -232,9 +232,9 @@ def test_a_refused_image_gets_no_diagnosis_until_somebody_insists(prediction, mo
     assert "dl-diagnosis" not in answer["html"] and "45.0%" not in answer["html"]
     assert re.findall(r'data-code="(\w+)"', answer["html"])[0] == markup.INSIST, "not even in the page's source"
     assert text(STRANGE) in unescape(answer["html"])
-    assert reading.show(shown, answer, 50, False, "en")[2] == {"html": ""}, "no heatmap either"
-    assert reading.take_away("png", shown, answer, False, 50, None, None, None, "", "en") == {}
-    insisted, evidence, heat = reading.show(shown, answer | {"chosen": markup.INSIST}, 50, False, "en")
+    assert reading.shown(shown, answer, 50, False, "en")[2] == {"html": ""}, "no heatmap either"
+    assert reading.take_away("png", shown, answer, False, 50, "", None, None, "", "en") == {}
+    insisted, evidence, heat = reading.shown(shown, answer | {"chosen": markup.INSIST}, 50, False, "en")
     assert "dl-diagnosis" in insisted["html"] and text("insisted") in unescape(insisted["html"])
     assert "<img" in heat["html"]
 
@@ -268,7 +268,7 @@ def test_what_comes_from_outside_is_escaped():
 
 def test_choosing_does_not_run_the_model(prediction, monkeypatch):
     monkeypatch.setattr(predictor, "served_predictor", lambda: pytest.fail("the model ran again"))
-    answer, evidence, heat = reading.show(prediction, reading.holds("", "nv"), 80, False, "en")
+    answer, evidence, heat = reading.shown(prediction, reading.holds("", "nv"), 80, False, "en")
     assert answer["chosen"] == "nv"
     assert "Melanocytic nevus" in evidence
     assert text("heatmap_empty") in unescape(evidence)
@@ -278,7 +278,7 @@ def test_choosing_does_not_run_the_model(prediction, monkeypatch):
 
 
 def test_no_old_heatmap_while_there_is_no_answer():
-    assert reading.show(None, reading.holds("", "mel"), 50, False, "en")[2] == {"html": ""}
+    assert reading.shown(None, reading.holds("", "mel"), 50, False, "en")[2] == {"html": ""}
     assert reading.alike(None, reading.holds("", "mel"), False, "en") == ""
 
 

@@ -23,7 +23,7 @@ from core.errors import RunError
 from core.prediction import STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.predictor import Predictor
 from core.runs.run import Run
-from dashboard.clinic import report, texts
+from dashboard.clinic import report, sheet, texts
 from dashboard.clinic.markup import name, percent
 from dashboard.clinic.report import About, json_report, pdf_report
 
@@ -138,8 +138,8 @@ def test_bars_are_in_order_and_as_long_as_their_figures(prediction: Prediction, 
         assert row.startswith(diagnosis.name) and row.endswith(percent(share, "en"))
         assert ("▲" in row and "malignant" in row) == diagnosis.malignant
     bars = [rect for rect in page.rects if abs(rect["height"] - 1.9 * MM) < 0.1 and rect["x0"] < page.width / 2]
-    shares = [bar["width"] / (report.HALF * MM) for bar in bars if bar["width"] < 0.99 * report.HALF * MM]
-    assert np.allclose(shares, [max(share, 0.3 / report.HALF) for _, share in prediction.ranked()], atol=0.003)
+    shares = [bar["width"] / (sheet.HALF * MM) for bar in bars if bar["width"] < 0.99 * sheet.HALF * MM]
+    assert np.allclose(shares, [max(share, 0.3 / sheet.HALF) for _, share in prediction.ranked()], atol=0.003)
 
 
 def _rows(lines: list[str]) -> list[str]:
@@ -159,8 +159,8 @@ def test_stays_on_one_page_and_nothing_overlaps(language: str, wordiest: Predict
     letters = [char for char in page.chars if tight(char["text"])]
     left, right = (np.array([char[side] for char in letters]) for side in ("x0", "x1"))
     size, base = np.array([char["size"] for char in letters]), np.array([char["matrix"][5] for char in letters])
-    wide, high = _shared(left, right), _shared(base - 0.15 * size, base + 0.7 * size)
-    clashes = np.argwhere(np.triu((wide > 1.5) & (high > 0.5), 1))
+    wide, high = _shared(left, right), _shared(base - 0.2 * size, base + 0.75 * size)
+    clashes = np.argwhere(np.triu((wide > 1.5) & (high > 0.3), 1))
     assert not clashes.size, [(letters[i]["text"], letters[j]["text"]) for i, j in clashes]
 
 
@@ -324,21 +324,21 @@ def _shaped(file: str, words: str) -> list[bytes]:
     buffer = uharfbuzz.Buffer()
     buffer.add_str(words)
     buffer.guess_segment_properties()
-    uharfbuzz.shape(uharfbuzz.Font(uharfbuzz.Face(uharfbuzz.Blob.from_file_path(report.FONTS / file))), buffer)
+    uharfbuzz.shape(uharfbuzz.Font(uharfbuzz.Face(uharfbuzz.Blob.from_file_path(sheet.FONTS / file))), buffer)
     contours = _all_contours(file)
     return [contours[glyph.codepoint] for glyph in buffer.glyph_infos if contours[glyph.codepoint]]
 
 
 @cache
 def _all_contours(file: str) -> list[bytes]:
-    with TTFont(report.FONTS / file) as font:
+    with TTFont(sheet.FONTS / file) as font:
         return _contours(font)
 
 
 @pytest.mark.parametrize("language", SPOKEN)
 def test_every_text_of_a_language_can_be_set(language: str) -> None:
     """No text holds a character that the fonts lack."""
-    lacking = {c for words in texts.texts(language).values() for c in report._plain(words) if c == report.BOX}
+    lacking = {c for words in texts.texts(language).values() for c in sheet.plain(words) if c == sheet.BOX}
     assert not lacking
 
 
