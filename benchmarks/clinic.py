@@ -4,11 +4,12 @@
 
 The page is a process of its own. click: headless Chromium is given one image after another; the wait ends when bars and
 heatmap are drawn; of it, the server's part is what the same image costs `Predictor.predict` and two drawn pictures.
-clients: programs that each ask `/predict` one image after another, first one of them, then all at once; every answer is
-compared with the command line's. memory: of the server, before and after that many more requests.
+clients: processes that each ask `/predict` one image after another by plain HTTP, first one of them, then all at once;
+every answer is compared with the command line's. memory: of the server, before and after that many more requests.
 """
 
 import argparse
+import json
 import os
 import shutil
 import statistics
@@ -16,11 +17,11 @@ import sys
 import tempfile
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
-from gradio_client import Client, handle_file
 from playwright.sync_api import sync_playwright
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -74,17 +75,21 @@ def server_part(predictor: Predictor, paths: list[Path]) -> list[float]:
 
 def ask(address: str, paths: list[Path], count: int, expected: dict[Path, dict[str, float]]) -> tuple[list[float], int]:
     """Seconds of each request of one client, and how many answers were wrong."""
+    api = f"{address}/gradio_api"
     waited, wrong = [], 0
-    with tempfile.TemporaryDirectory() as folder:
-        client = Client(address, verbose=False, download_files=folder)
-        for number in range(count):
+    with httpx.Client(timeout=120) as client:
+        for number in range(-1, count):
             path = paths[number % len(paths)]
             started = time.perf_counter()
-            answer = client.predict(handle_file(path), True, api_name="/predict")
-            waited.append(time.perf_counter() - started)
-            shares = answer["probabilities"]
-            wrong += any(abs(shares[code] - expected[path][code]) > 1e-5 for code in CODES)
-        client.close()
+            with path.open("rb") as stream:
+                sent = client.post(f"{api}/upload", files={"files": stream}).json()[0]
+            data = [{"path": sent, "meta": {"_type": "gradio.FileData"}}, True]
+            call = client.post(f"{api}/call/predict", json={"data": data}).json()["event_id"]
+            reply = client.get(f"{api}/call/predict/{call}").text
+            answer = json.loads(reply.partition("data: ")[2].partition("\n")[0])[0]
+            if number >= 0:  # the first one connects
+                waited.append(time.perf_counter() - started)
+            wrong += any(abs(answer["probabilities"][code] - expected[path][code]) > 1e-5 for code in CODES)
     return waited, wrong
 
 
@@ -119,7 +124,7 @@ def main() -> None:
             print(f"  of which the server's work: median {statistics.median(own) * 1000:.0f} ms")
 
             alone, wrong = ask(server.address, paths, options.requests, expected)
-            with ThreadPoolExecutor(options.clients) as pool:
+            with ProcessPoolExecutor(options.clients) as pool:
                 jobs = [
                     pool.submit(ask, server.address, paths[number:] + paths[:number], options.requests, expected)
                     for number in range(options.clients)

@@ -256,7 +256,11 @@ def _one_image(
         [case, kept, forgetting], trigger_mode="once", **hidden,
     )  # fmt: skip
     forgetting.click(reading.forget, [case, language], [case, kept, forgetting], trigger_mode="once", **hidden)
-    prediction.change(lambda: (None, gr.update(visible=False), ""), None, [case, forgetting, comment], **hidden)
+    # what was entered of the image before must not be kept with this one
+    prediction.change(
+        lambda: (None, gr.update(visible=False), None, "", ""), None, [case, forgetting, diagnosis, lesion, comment],
+        **hidden,
+    )  # fmt: skip
     return {
         "prediction": prediction, "answer": answer, "own_first": own_first, "strength": strength, "examples": examples,
         "provenance": provenance, "evidence": evidence, "heat": heat, "similar": similar,

@@ -78,6 +78,8 @@ def test_from_image_to_report_with_the_own_impression_first(way, clinic, photo):
     before = {case.id for case in CaseLog().cases()}
     tab.click("#keep-case button >> nth=0")
     tab.fill("#comment textarea", "a note")
+    tab.keyboard.press("Tab")
+    tab.wait_for_timeout(300)  # the page takes over what was typed a moment later
     tab.click("#keep")
     tab.wait_for_selector("#kept .dl-note")
     (kept,) = [case for case in CaseLog().cases() if case.id not in before]
