@@ -1,4 +1,4 @@
-"""The training images that a run's network sees as most like another image: what the answer may have been learned from.
+"""A run's own images beside another one: those of its training that the network sees as most alike, and examples.
 
 Alike is the cosine between the means of the last activation, which every run keeps of all its images.
 """
@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from core.data.ham10000 import index_dataset
+from core.diagnoses import CODES
 from core.errors import DermLensError
-from core.runs.run import FEATURES, Run
+from core.runs.run import FEATURES, MANIFEST, Run
 
 
 def directions(path: Path) -> np.ndarray:
@@ -45,8 +46,8 @@ def most_alike(
     return splits.iloc[order][["image_id", "dx"]].assign(similarity=cosines[order]).reset_index(drop=True)
 
 
-class TrainingImages:
-    """A run's training images, ready to be compared with any image.
+class RunImages:
+    """A run's images, ready to be compared with any image.
 
     Args:
         run: a finished run.
@@ -62,6 +63,13 @@ class TrainingImages:
         except (DermLensError, KeyError):  # the images are elsewhere by now: the diagnoses are known all the same
             self._paths = {}
 
+    def examples(self) -> list[tuple[str, Path]]:
+        """Diagnosis and file of a test image of each diagnosis, in the order of `CODES`; those that are still there."""
+        test = self._splits[(self._splits["split"] == "test") & self._splits["image_id"].isin(self._paths.keys())]
+        first = test.drop_duplicates("dx").set_index("dx")["image_id"]
+        found = [(code, Path(self._paths[first[code]])) for code in CODES if code in first]
+        return [(code, path) for code, path in found if path.is_file()]
+
     def most_alike(self, features: np.ndarray, count: int = 6) -> pd.DataFrame:
         """Those most like an image, see `Prediction.features`.
 
@@ -74,14 +82,15 @@ class TrainingImages:
         return found.assign(path=found["image_id"].map(self._paths.get))
 
 
-_kept: tuple[str, TrainingImages] | None = None
+_kept: tuple[tuple[str, int], RunImages] | None = None
 _loading = threading.Lock()
 
 
-def training_images(run: Run) -> TrainingImages:
+def run_images(run: Run) -> RunImages:
     """Those of a run; the last run's stay in memory."""
     global _kept
     with _loading:
-        if _kept is None or _kept[0] != str(run.folder):
-            _kept = (str(run.folder), TrainingImages(run))
+        key = (str(run.folder), (run.folder / MANIFEST).stat().st_mtime_ns)
+        if _kept is None or _kept[0] != key:
+            _kept = (key, RunImages(run))
         return _kept[1]

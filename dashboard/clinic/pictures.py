@@ -66,7 +66,7 @@ def similar(found: pd.DataFrame, language: str) -> str:
     """Training images with their diagnoses; empty where there is none.
 
     Args:
-        found: dx, similarity, path, see `core.similar.TrainingImages`.
+        found: dx, similarity, path, see `core.similar.RunImages`.
         language: of the words.
     """
     if found.empty:

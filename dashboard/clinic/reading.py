@@ -18,7 +18,7 @@ from core.errors import CaseLogError, DermLensError, ImageError, RunNotFoundErro
 from core.prediction import Prediction
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import Run
-from core.similar import training_images
+from core.similar import run_images
 from dashboard.clinic import markup, pictures
 from dashboard.clinic.report import About, json_report, pdf_report
 from dashboard.clinic.texts import text
@@ -98,7 +98,7 @@ def alike(prediction: Prediction | None, answer: Answer, own_first: bool, langua
     if prediction is None or code is None or prediction.features is None:
         return ""
     try:
-        found = training_images(find_run(prediction.run_id)).most_alike(prediction.features)
+        found = run_images(find_run(prediction.run_id)).most_alike(prediction.features)
     except DermLensError:  # the run was deleted since
         return ""
     return pictures.similar(found, language)
@@ -217,20 +217,8 @@ def take_example(event: gr.EventData) -> np.ndarray | None:
 
 
 def example_files(run: Run | None) -> list[tuple[str, Path]]:
-    """Code and file of one drawn test image of each diagnosis; none of a run that learned from patients' images."""
-    from core.data.ham10000 import index_dataset
-
-    data = run.manifest().get("data", {}) if run else {}
-    if run is None or not data.get("synthetic") or not Path(data.get("folder", "")).is_dir():
-        return []
-    try:
-        table = index_dataset(Path(data["folder"])).images
-    except DermLensError:  # the folder was changed since: the page does without examples
-        return []
-    files = dict(zip(table["image_id"], table["path"], strict=True))
-    test = run.splits().query("split == 'test'").drop_duplicates("dx").set_index("dx")["image_id"]
-    found = [(code, Path(files[test[code]])) for code in CODES if code in test and test[code] in files]
-    return [(code, path) for code, path in found if path.is_file()]
+    """Code and file of one test image of each diagnosis; none without a run."""
+    return run_images(run).examples() if run else []
 
 
 def _years(age: str, language: str) -> float | None:

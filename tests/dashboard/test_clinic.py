@@ -288,7 +288,7 @@ def test_notices():
     assert SYNTHETIC_NOTICE in unescape(markup.notices(True, "en"))
 
 
-def test_examples_are_one_drawn_image_of_each_diagnosis(served_run):
+def test_examples_are_one_test_image_of_each_diagnosis(served_run):
     found = reading.example_files(served_run)
     assert [code for code, _ in found] == [code for code in CODES if code in dict(found)]
     assert len(found) >= 5

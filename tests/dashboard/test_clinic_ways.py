@@ -75,6 +75,8 @@ def test_from_image_to_report_with_the_own_impression_first(way, clinic, photo):
     assert "Secretname" not in json.dumps(data)
     assert say("research_notice", language) in json.dumps(data, ensure_ascii=False)
 
+    stored = tab.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert "Secretname" not in stored and "data:image" not in stored, "the browser keeps nothing"
     before = {case.id for case in CaseLog().cases()}
     tab.click("#keep-case button >> nth=0")
     tab.fill("#comment textarea", "a note")
