@@ -13,7 +13,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:  # streamlit puts only this file's folder on the path
     sys.path.insert(0, ROOT)
 
-from dashboard import loaders, login, widgets  # noqa: E402
+from dashboard import imports, loaders, login, widgets  # noqa: E402
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="168" height="32" viewBox="0 0 168 32">
 <circle cx="14" cy="15" r="10" fill="none" stroke="#1A9189" stroke-width="3"/>
@@ -102,7 +102,8 @@ def main() -> None:
         return
     run_picker()
     widgets.notices(widgets.chosen_run())
-    page.run()
+    with imports.page_of(light=not page.url_path):
+        page.run()
 
 
 main()

@@ -33,6 +33,7 @@ from core.runs.estimate import Estimate, Measured, measured
 from core.runs.estimate import estimate as estimate_training
 from core.runs.files import read_csv, read_json
 from core.runs.run import Run
+from dashboard import imports
 from dashboard.selection import evaluation_of
 
 # After every page Streamlit calls keras.backend.clear_session(): it takes 0.35 s, and it takes away the state of a
@@ -165,6 +166,7 @@ def judgement(run: Run) -> "Judgement":
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _judgement(runs: tuple[tuple[str | int, ...], ...]) -> "Judgement":
+    imports.load_all()
     from core.evaluation.promotion import judge
 
     return judge(Run(str(runs[0][0])))
@@ -378,6 +380,7 @@ def predictor(run: Run) -> "Predictor":
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def _predictor(folder: str, stamp: int) -> "Predictor":
+    imports.load_all()
     from core.predictor import Predictor
 
     ready = Predictor(Run(folder))
@@ -512,6 +515,7 @@ def curves(run: Run, source: str | bytes, code: str, asked: list[tuple[str, str]
 def _curves(
     folder: str, model_stamp: int, source: str | bytes, stamp: int, code: str, asked: tuple[tuple[str, str], ...]
 ) -> "Curves":
+    imports.load_all()
     from core.explain.faithfulness import centred_gaussian, random_map
 
     ready = _predictor(folder, model_stamp)
