@@ -52,6 +52,7 @@ class Dataset:
         synthetic: whether the images are drawn.
         left_out: what `skip_damaged` left out: problem -> image ids.
         contents: image_id -> SHA-256 of the image file; empty until the images were checked.
+        pixels: image_id -> SHA-256 of what is seen in it, whatever kind of file holds it; empty as `contents`.
         extra: the folders whose images were added.
         added: the ids of their images.
     """
@@ -61,6 +62,7 @@ class Dataset:
     synthetic: bool
     left_out: dict[str, list[str]] = field(default_factory=dict)
     contents: dict[str, str] = field(default_factory=dict)
+    pixels: dict[str, str] = field(default_factory=dict)
     extra: tuple[Path, ...] = ()
     added: frozenset[str] = frozenset()
 
@@ -134,8 +136,8 @@ def load_dataset(
 ) -> Dataset:
     """Index a folder and check every row and every image file; then add those of other folders.
 
-    An added image whose file the data set has already is left out and recorded, see `TWINS`; its lesion is the one
-    that the data set names, for its other images too.
+    An added image that the data set has already, in whatever kind of file, is left out and recorded, see `TWINS`; its
+    lesion is the one that the data set names, for its other images too.
 
     Args:
         folder: a HAM10000-shaped folder.
@@ -171,9 +173,9 @@ def _load(folder: Path, skip_damaged: bool, need_lesions: bool) -> Dataset:
             else f"Received: {folder}, whose table has no rows. Fill it."
         )
         raise DatasetError(f"A data set holds at least one readable image. {found}")
-    hashes = sound.set_index("path")["sha256"].reindex(images["path"])
-    contents = dict(zip(images["image_id"], hashes, strict=True))
-    return Dataset(dataset.folder, images, dataset.synthetic, faults, contents)
+    hashes = sound.set_index("path").reindex(images["path"])
+    contents, pixels = (dict(zip(images["image_id"], hashes[what], strict=True)) for what in ("sha256", "pixels"))
+    return Dataset(dataset.folder, images, dataset.synthetic, faults, contents, pixels)
 
 
 def index_dataset(folder: Path, extra: Sequence[Path] = ()) -> Dataset:
@@ -198,12 +200,12 @@ def _quickly(folder: Path) -> Dataset:
 
 
 def _joined(dataset: Dataset, other: Dataset) -> Dataset:
-    """A data set with the images of another folder; see `load_dataset`. Without contents, a name tells an image."""
+    """A data set with the images of another folder; see `load_dataset`. Without pixels, a name tells an image."""
     own = dataset.images.set_index("image_id")
-    names = {content: name for name, content in dataset.contents.items()}
+    names = {pixels: name for name, pixels in dataset.pixels.items()}  # a kept case is a PNG of what was a JPEG
     more = other.images
     twin = (
-        more["image_id"].map(other.contents).map(names)
+        more["image_id"].map(other.pixels).map(names)
         if names
         else more["image_id"].where(more["image_id"].isin(own.index))
     )
@@ -234,6 +236,7 @@ def _joined(dataset: Dataset, other: Dataset) -> Dataset:
         dataset.synthetic or other.synthetic,
         left_out,
         dataset.contents | {name: other.contents[name] for name in more["image_id"] if name in other.contents},
+        dataset.pixels | {name: other.pixels[name] for name in more["image_id"] if name in other.pixels},
         (*dataset.extra, other.folder),
         dataset.added | frozenset(more["image_id"]),
     )

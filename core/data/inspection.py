@@ -14,8 +14,8 @@ from core.data.images import MAX_BYTES, read_image
 from core.errors import ImageError
 from core.places import cache_root
 
-COLUMNS = ("path", "size", "mtime_ns", "sha256", "problem")
-RULES = 3
+COLUMNS = ("path", "size", "mtime_ns", "sha256", "pixels", "problem")
+RULES = 4
 """Version of what `read_image` accepts: raise it whenever the same file would be judged otherwise."""
 
 UNOPENED = "cannot be opened"
@@ -31,8 +31,8 @@ def inspect_images(paths: list[str]) -> pd.DataFrame:
         paths: of image files.
 
     Returns:
-        A row for each path, in their order: path, size in bytes, mtime_ns, sha256 of the bytes, problem ("" if
-        it is sound).
+        A row for each path, in their order: path, size in bytes, mtime_ns, sha256 of the bytes, pixels (sha256 of
+        what was read from it: the same picture in another kind of file has the same), problem ("" if it is sound).
     """
     store = cache_root() / "inspected" / f"{_key(paths)}.csv"
     known = _remembered(store)
@@ -60,8 +60,8 @@ def _stat(path: str) -> tuple[str, int, int]:
         return path, -1, -1
 
 
-def _inspect(path: str, size: int, mtime_ns: int) -> tuple[str, int, int, str, str]:
-    sha256 = problem = ""
+def _inspect(path: str, size: int, mtime_ns: int) -> tuple[str, int, int, str, str, str]:
+    sha256 = pixels = problem = ""
     try:
         if size == 0:
             problem = "empty file"
@@ -69,19 +69,20 @@ def _inspect(path: str, size: int, mtime_ns: int) -> tuple[str, int, int, str, s
             problem = f"over {MAX_BYTES // 2**20} MB"
         else:
             content = Path(path).read_bytes()
-            read_image(content)
+            image = read_image(content)
+            pixels = hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest()
             sha256 = hashlib.sha256(content).hexdigest()
     except OSError as error:
         problem = f"{UNOPENED}: {error.strerror}"
     except ImageError:
         problem = "no whole image within the limits"
-    return path, size, mtime_ns, sha256, problem
+    return path, size, mtime_ns, sha256, pixels, problem
 
 
 def _remembered(store: Path) -> dict[tuple[str, int, int], tuple]:
     """Verdicts by path, size and time of change; a store that cannot be read is as good as none."""
     try:
-        types = {"path": str, "size": int, "mtime_ns": int, "sha256": str, "problem": str}
+        types = {"path": str, "size": int, "mtime_ns": int, "sha256": str, "pixels": str, "problem": str}
         table = pd.read_csv(store, dtype=types, keep_default_na=False)[list(COLUMNS)]
     except (OSError, ValueError, KeyError):
         return {}

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from core.cases import handover
 from core.cases.handover import hand_over
@@ -154,12 +155,16 @@ def test_the_fingerprint_covers_what_was_added(tiny_data, extra):
     assert load_dataset(tiny_data, extra=[extra]).fingerprint() != before
 
 
-def test_an_image_that_is_there_already_is_left_out_and_its_lesion_is_the_same(tiny_data, extra):
+@pytest.mark.parametrize("kind", ["the same file", "a kept case's PNG"])
+def test_an_image_that_is_there_already_is_left_out_and_its_lesion_is_the_same(kind, tiny_data, extra):
     own = load_dataset(tiny_data).images.iloc[0]
     names = pd.read_csv(extra / "HAM10000_metadata.csv").sort_values("lesion_id")["image_id"].tolist()
-    (extra / "images" / f"{names[0]}.png").unlink()
-    twin = extra / "images" / f"{names[0]}{Path(own['path']).suffix}"
-    shutil.copy(own["path"], twin)  # one of the two images of lesion "a"
+    png = extra / "images" / f"{names[0]}.png"  # one of the two images of lesion "a"
+    if kind == "the same file":
+        png.unlink()
+        shutil.copy(own["path"], png.with_suffix(Path(own["path"]).suffix))
+    else:
+        Image.fromarray(read_image(own["path"])).save(png)
     both = load_dataset(tiny_data, extra=[extra])
     reason = TWINS if own["dx"] == "mel" else CONTRARY_TWINS
     assert both.left_out == {reason: [names[0]]}
