@@ -307,27 +307,36 @@ def _many_images(words: Words, language: gr.Dropdown, hidden: dict[str, Any], mo
         taker.click(partial(take, kind), lines, file, **hidden)
 
 
-def launch(page: gr.Blocks, host: str, port: int, login: list[tuple[str, str]] | None = None, mcp: bool = False) -> str:
+def launch(
+    page: gr.Blocks,
+    host: str,
+    port: int | None,
+    login: list[tuple[str, str]] | None = None,
+    mcp: bool = False,
+    share: bool = False,
+) -> str:
     """Serve the page from a background thread.
 
     Args:
         page: see `build_page`.
-        host, port: where it listens.
+        host, port: where it listens; without a port, the first free one from 7860 on.
         login: names and passwords; None where everybody who can reach the page may use it.
         mcp: whether the endpoints are tools of an MCP server as well.
+        share: whether Gradio's tunnel gives it a public address too.
 
     Returns:
-        Its address.
+        Its address, the public one where there is one.
 
     Raises:
         OSError: the port is in use.
     """
-    return page.launch(
+    _, own, public = page.launch(
         server_name=host, server_port=port, theme=THEME, css_paths=[HERE / "clinic.css"], max_file_size=MAX_FILE_SIZE,
-        run_history=False, footer_links=[], enable_monitoring=False, share=False, show_error=False, ssr_mode=False,
+        run_history=False, footer_links=[], enable_monitoring=False, share=share, show_error=False, ssr_mode=False,
         mcp_server=mcp, pwa=False, quiet=True, prevent_thread_lock=True, auth=login, auth_message=text("login"),
-        inbrowser=False, state_session_capacity=SESSIONS,
-    )[1]  # fmt: skip
+        inbrowser=False, inline=False, state_session_capacity=SESSIONS,
+    )  # fmt: skip
+    return public or own
 
 
 def _choices(values: tuple[str, ...] | list[str], prefix: str) -> Callable[[str], list[tuple[str, str]]]:
