@@ -1,11 +1,12 @@
 # make demo   everything, from nothing to both pages in the browser
 # make test   every test
 # make check  lint, format and types
+# make space  RUN=ID [OUT=folder]: the clinician's page with one run, as a Hugging Face Space
 PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format space clean
 
 demo: .venv/installed
 	@$(BIN)/python -m core.demo
@@ -22,6 +23,10 @@ check: .venv/installed-dev
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+space: .venv/installed
+	$(if $(RUN),,$(error A Space serves one run. Received: none. Name it: make space RUN=ID))
+	@$(BIN)/python -m core.publish space --run $(RUN) --out $(or $(OUT),data/space)
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache
