@@ -2,7 +2,8 @@
 
 python train.py --dataset synthetic --backbone efficientnet_lite0
 python train.py --data-dir ~/HAM10000
-python train.py --data-dir ~/HAM10000 --train-from block6 --views 4 --learning-rate 0.0003
+python train.py --data-dir ~/HAM10000 --recipe tutorial
+python train.py --data-dir ~/HAM10000 --train-from block7 --views 8 --epochs 20
 python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 """
 
@@ -17,11 +18,14 @@ from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError, TrainingStopped
+from core.presets import PRESETS
 from core.runs.all_runs import find_run
 from core.runs.jobs import give_way
 from core.runs.queue import wait_for_turn
 from core.runs.run import STOP_REQUEST, Run
 
+RECIPES = ("tutorial", "dermlens")
+DEFAULT_RECIPE = "dermlens"
 METAVARS = {str: "NAME", int: "N", float: "X"}
 
 
@@ -35,6 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
     which = parser.add_argument_group("Run").add_mutually_exclusive_group()
     which.add_argument("--resume", metavar="ID", help="go on with a run that stopped, by its id or its folder")
     which.add_argument("--run-dir", metavar="FOLDER", help="the folder of this run; by default a new one in runs/")
+    parser.add_argument(
+        "--recipe", choices=RECIPES, default=argparse.SUPPRESS,
+        help="settings to begin with: the tutorial's (a frozen network under a small head), or DermLens's own (the "
+        f"upper blocks learn too); every option below overrides them. Default: {DEFAULT_RECIPE}.",
+    )  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="begin once no other training is under way in runs/")
     groups: dict[str, Any] = {}
     hints = get_type_hints(TrainConfig)
@@ -52,7 +61,7 @@ def _add_option(group: Any, setting: dataclasses.Field, kind: type) -> None:
     if "low" in bounds:
         text += f" {bounds['low']:,} to {bounds['high']:,}."
     if setting.default is not None:
-        text += f" Default: {setting.default}."
+        text += f" Default: {default_of(setting)}."
     options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "dest": setting.name}
     if kind is bool:
         options["action"] = argparse.BooleanOptionalAction
@@ -60,6 +69,22 @@ def _add_option(group: Any, setting: dataclasses.Field, kind: type) -> None:
         metavar = None if "choices" in bounds else METAVARS[kind]
         options |= {"type": kind, "choices": bounds.get("choices"), "metavar": metavar}
     group.add_argument(f"--{setting.name.replace('_', '-')}", **options)
+
+
+def default_of(setting: dataclasses.Field) -> str:
+    """What holds without the option: by the default recipe, and by the other one where that says otherwise."""
+    own = PRESETS[DEFAULT_RECIPE].changes.get(setting.name, setting.default)
+    return f"{own}" if own == setting.default else f"{own} ({setting.default} with --recipe tutorial)"
+
+
+def configured(recipe: str, settings: dict[str, Any]) -> TrainConfig:
+    """The settings of a recipe for the network that was asked for, overridden by what was asked for.
+
+    Raises:
+        ConfigError: a setting is refused, or two contradict each other.
+    """
+    begin = TrainConfig(backbone=settings.get("backbone", TrainConfig.backbone))
+    return dataclasses.replace(PRESETS[recipe].apply(begin), **settings)
 
 
 def open_run(options: argparse.Namespace) -> Run:
@@ -72,7 +97,7 @@ def open_run(options: argparse.Namespace) -> Run:
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
     settings.pop("wait")
     if resume is None:
-        config = TrainConfig(**settings)
+        config = configured(settings.pop("recipe", DEFAULT_RECIPE), settings)
         check_named_folder(config)
         return Run.create(config, folder and Path(folder))
     if settings:

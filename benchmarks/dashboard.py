@@ -191,8 +191,9 @@ def serving() -> Iterator[Server]:
 def training(folder: Path) -> Iterator[subprocess.Popen]:
     """A training that keeps the processor busy, and of which nothing is left."""
     with tempfile.TemporaryDirectory() as place, Path(place, "log.txt").open("wb") as log:
-        command = [sys.executable, "train.py", "--data-dir", str(folder), "--backbone", "efficientnet_lite0",
-                   "--views", "4", "--train-from", "block6", "--epochs", "50", "--run-dir", f"{place}/run"]  # fmt: skip
+        command = [sys.executable, "train.py", "--data-dir", str(folder), "--recipe", "tutorial",
+                   "--backbone", "efficientnet_lite0", "--views", "4", "--train-from", "block6",
+                   "--epochs", "50", "--run-dir", f"{place}/run"]  # fmt: skip
         environment = os.environ | {"DERMLENS_CACHE": f"{place}/cache"}
         with subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log) as process:
             try:

@@ -47,7 +47,8 @@ def forward_seconds(pixels: Path, backbone: str) -> float:
 def train_seconds(data: Path, places: Path, *options: str) -> tuple[float, float, float, str]:
     """Seconds to the finished run, seconds that its examination took, peak memory in GB, and what was printed."""
     environment = os.environ | {"DERMLENS_CACHE": str(places / "cache"), "DERMLENS_RUNS": str(places / "runs")}
-    command = [sys.executable, "train.py", "--data-dir", str(data), "--train-from", "head", "--views", "1", *options]
+    command = [sys.executable, "train.py", "--data-dir", str(data), "--recipe", "tutorial", "--train-from", "head",
+               "--views", "1", *options]  # fmt: skip
     started = time.perf_counter()
     process = subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

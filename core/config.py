@@ -15,6 +15,8 @@ from core.errors import ConfigError
 
 BACKBONE_CUTS = {name: backbone.cuts for name, backbone in BACKBONES.items()}
 DATASETS = ("ham10000", "synthetic")
+OPTIMIZERS = ADAM, ADAMW = ("adam", "adamw")
+SCHEDULES = PLATEAU, COSINE = ("plateau", "cosine")
 
 
 def _setting(default: Any, reason: str, group: str, **bounds: Any) -> Any:
@@ -74,6 +76,12 @@ class TrainConfig:
         0.2, "Share of the head's inputs dropped in training; guards against learning by heart.", "Network",
         low=0.0, high=0.9,
     )  # fmt: skip
+    head_depths: bool = _setting(
+        False,
+        "Let the head see the means of several depths of the network, not of its last activation alone: early layers "
+        "know colour and texture. Only where nothing but the head is trained.",
+        "Network",
+    )
 
     views: int = _setting(
         4,
@@ -87,16 +95,49 @@ class TrainConfig:
     shift: float = _setting(0.2, "Largest shift, as a share of the side.", "Augmentation", low=0.0, high=0.5)
     zoom: float = _setting(0.2, "Largest zoom in or out, as a share.", "Augmentation", low=0.0, high=0.5)
     flips: bool = _setting(True, "Mirror left-right and up-down: a lesion has no upper side.", "Augmentation")
+    turns: bool = _setting(
+        False,
+        "First turn views 1, 2, 3 by 90, 180, 270 degrees, mirror 4 to 7 in the four ways, and begin again: exact, "
+        "without blur and border. The settings above come on top; with those at 0, a view is the exact turn.",
+        "Augmentation",
+    )
+    colour: float = _setting(
+        0.0,
+        "How far white balance, exposure and contrast of a view differ, as between clinics; 1 is as far as clinics do.",
+        "Augmentation",
+        low=0.0,
+        high=1.0,
+    )
 
-    learning_rate: float = _setting(0.001, "Adam's step size.", "Optimisation", low=1e-7, high=1.0)
+    optimizer: str = _setting(
+        ADAM, "Adam, or AdamW, which also draws weights towards zero.", "Optimisation", choices=OPTIMIZERS
+    )
+    weight_decay: float = _setting(
+        0.01, "How strongly AdamW draws weights towards zero; biases are left alone. Adam has no use for it.",
+        "Optimisation", low=0.0, high=1.0,
+    )  # fmt: skip
+    learning_rate: float = _setting(
+        0.001, "The optimizer's step size; with a cosine, the largest.", "Optimisation", low=1e-7, high=1.0
+    )
+    schedule: str = _setting(
+        PLATEAU,
+        "How the step size changes: cut when the validation loss stands still, with early stopping; or warm-up and "
+        "then a cosine down to zero, over all epochs.",
+        "Optimisation",
+        choices=SCHEDULES,
+    )
+    warm_up: float = _setting(
+        0.1, "Share of all steps in which a cosine's step size rises from zero.", "Optimisation", low=0.0, high=0.9
+    )
     batch_size: int = _setting(32, "Images in one step.", "Optimisation", low=1, high=1024)
     epochs: int = _setting(20, "At most this many passes over the training images.", "Optimisation", low=1, high=500)
     early_stopping_patience: int = _setting(
-        5, "Stop after so many epochs without a better validation balanced accuracy.", "Optimisation", low=1, high=500
-    )
+        5, "Stop after so many epochs without a better validation balanced accuracy; not with a cosine or an average.",
+        "Optimisation", low=1, high=500,
+    )  # fmt: skip
     reduce_lr_patience: int = _setting(
-        3, "Cut the learning rate after so many epochs without a lower validation loss.", "Optimisation",
-        low=1, high=500,
+        3, "Cut the learning rate after so many epochs without a lower validation loss; not with a cosine.",
+        "Optimisation", low=1, high=500,
     )  # fmt: skip
     reduce_lr_factor: float = _setting(
         0.2, "What the learning rate is multiplied by when it is cut.", "Optimisation", low=0.01, high=0.99
@@ -104,6 +145,30 @@ class TrainConfig:
     class_weights: bool = _setting(
         True, "Weigh each image by how rare its diagnosis is, so that nevi do not drown the rest.", "Optimisation"
     )
+    logit_adjustment: float = _setting(
+        0.0,
+        "The same by another way: in training, add this many times the logarithm of how common each diagnosis is to "
+        "its logit. 1 balances them; 0 is off. Instead of class weights.",
+        "Optimisation",
+        low=0.0,
+        high=2.0,
+    )
+    label_smoothing: float = _setting(
+        0.0, "Share of each label that is spread over all seven diagnoses; guards against being too sure.",
+        "Optimisation", low=0.0, high=0.5,
+    )  # fmt: skip
+    mixup: float = _setting(
+        0.0,
+        "Train on mixtures of two images and of their labels; larger mixes more evenly, 0 is off. What is mixed is "
+        "what the trained part takes in.",
+        "Optimisation",
+        low=0.0,
+        high=4.0,
+    )
+    average_last: int = _setting(
+        0, "Keep the mean of the weights after each of the last epochs, so many, instead of the best epoch's; 0 is "
+        "off.", "Optimisation", low=0, high=500,
+    )  # fmt: skip
 
     set_level: float = _setting(
         0.9, "Share of the images of each diagnosis whose prediction set holds the truth.", "Trust", low=0.5, high=0.99
@@ -137,6 +202,27 @@ class TrainConfig:
             raise ConfigError(
                 f"train_from must be one of {', '.join(cuts)} for {self.backbone}. Received: {self.train_from!r}."
             )
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.logit_adjustment and self.class_weights:
+            raise ConfigError(
+                "Rare diagnoses are helped by class_weights or by logit_adjustment, not by both. Received: "
+                f"class_weights=True, logit_adjustment={self.logit_adjustment:g}. "
+                "Choose --no-class-weights or --logit-adjustment 0."
+            )
+        if self.head_depths and self.train_from != HEAD:
+            raise ConfigError(
+                f"head_depths needs train_from {HEAD!r}: a network cut at a block hands on what that block gives, and "
+                f"no other depth. Received: train_from={self.train_from!r}. Choose --train-from {HEAD} or "
+                "--no-head-depths."
+            )
+
+    @property
+    def runs_to_the_end(self) -> bool:
+        """Whether all epochs are done: a cosine or an average has a last epoch, known from the start."""
+        return self.schedule == COSINE or self.average_last > 0
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as a dictionary that JSON can hold."""

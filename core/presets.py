@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.backbones import ALL, BACKBONES, HEAD
-from core.config import TrainConfig
+from core.config import ADAMW, COSINE, TrainConfig
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class Preset:
     def apply(self, config: TrainConfig) -> TrainConfig:
         """The settings with this recipe's own; a block that the network does not have gives way to the nearest."""
         changes = dict(self.changes)
+        if changes.get("train_from", HEAD) != HEAD:
+            changes["head_depths"] = False  # they belong to a head that is trained alone
         blocks = tuple(BACKBONES[changes.get("backbone", config.backbone)].blocks)
         if changes.get("train_from") not in (None, HEAD, ALL, *blocks):
             changes["train_from"] = blocks[len(blocks) * 2 // 3]
@@ -35,6 +37,27 @@ _TUTORIAL = {
     setting.name: setting.default
     for setting in dataclasses.fields(TrainConfig)
     if setting.metadata["group"] in ("Network", "Augmentation", "Optimisation")
+}
+_DERMLENS = {
+    "train_from": "block6",
+    "optimizer": ADAMW,
+    "weight_decay": 0.02,
+    "learning_rate": 0.0005,
+    "schedule": COSINE,
+    "warm_up": 0.1,
+    "epochs": 10,
+    "average_last": 3,
+    "class_weights": False,
+    "logit_adjustment": 1.0,
+    "label_smoothing": 0.1,
+    "mixup": 0.0,
+    "views": 4,
+    "turns": True,
+    "rotation": 0.0,
+    "shift": 0.0,
+    "zoom": 0.0,
+    "flips": False,
+    "colour": 0.0,
 }
 PRESETS = {
     "same": Preset("As the chosen run", "Its settings, to change one of them.", {}),
@@ -48,6 +71,10 @@ PRESETS = {
     "all": Preset(
         "Everything", "The whole network, with fresh views each epoch: for a GPU.",
         {"train_from": ALL, "learning_rate": 0.0001, "views": 4, "epochs": 20},
+    ),
+    "dermlens": Preset(
+        "DermLens's own recipe",
+        "The upper blocks learn from exact turns of each image, with a step size that falls to zero.", _DERMLENS,
     ),
     "tutorial": Preset("The tutorial's recipe", "Frozen EfficientNetB0, as published.", _TUTORIAL),
 }  # fmt: skip

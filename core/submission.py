@@ -28,6 +28,7 @@ from core.data.splits import class_weights
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DatasetError, DermLensError, RunError
 from core.evaluation.calibration import calibrated
+from core.evaluation.results import training_weights
 from core.predictor import BATCH, Predictor
 from core.runs.all_runs import find_run
 from core.runs.files import write_csv
@@ -82,8 +83,8 @@ def submission(run: Run, folder: Path, scores: str = "balanced", skip_damaged: b
 def balanced_scores(run: Run, logits: np.ndarray) -> np.ndarray:
     """Logits to what an image speaks for if all seven diagnoses were equally common.
 
-    Class weights in training make logits that already say so; without them, how common each diagnosis was in
-    training is taken out.
+    Class weights or logit adjustment in training make logits that already say so, as far as they go; for the rest,
+    how common each diagnosis was in training is taken out.
 
     Args:
         run: that answered.
@@ -92,10 +93,9 @@ def balanced_scores(run: Run, logits: np.ndarray) -> np.ndarray:
     Returns:
         (n, 7) float64, each row sums to 1.
     """
-    offsets: np.ndarray | float = 0.0
-    if not run.config().class_weights:
-        splits = run.splits()
-        offsets = -np.log(class_weights(splits.loc[splits["split"] == "train", "dx"]))
+    splits = run.splits()
+    whole = class_weights(splits.loc[splits["split"] == "train", "dx"])
+    offsets = np.log(training_weights(run, splits).astype(np.float64) / whole)
     return calibrated(logits, float(run.calibration()["temperature"]), offsets)
 
 

@@ -257,8 +257,12 @@ def best_epoch(history: pd.DataFrame) -> int | None:
 
 
 def rate_cuts(history: pd.DataFrame) -> list[int]:
-    """The epochs, counted from 1, that began with a lower learning rate than the one before."""
-    return [int(place) + 1 for place in np.flatnonzero(history["learning_rate"].diff() < 0)]
+    """The epochs, counted from 1, that began with a lower learning rate than the one before.
+
+    None for a rate that falls all the time: that is a schedule, and marks would hide the curves.
+    """
+    places = np.flatnonzero(history["learning_rate"].diff() < 0)
+    return [] if len(places) > len(history) / 2 else [int(place) + 1 for place in places]
 
 
 def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.Figure:

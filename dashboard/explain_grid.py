@@ -9,6 +9,7 @@ import streamlit as st
 
 from core.data.images import model_input
 from core.diagnoses import CODES
+from core.errors import ConfigError
 from core.explain.methods import DEFAULT_METHOD, METHODS
 from core.explain.overlay import full_colour, outlined, overlay
 from core.prediction import Prediction
@@ -151,8 +152,12 @@ def _row(image: Explained, run: Run, code: str, layer: str, methods: list[str], 
                 places[-1].caption(f"{title_of(name)} is waiting…")
     for place, name in zip(places, methods, strict=True):
         cut = layer if METHODS[name].any_layer else ""
-        with place.container(), st.spinner(f"{title_of(name)}…"):
-            heatmap = loaders.explanation(run, image.source, name, code, cut)
+        try:
+            with place.container(), st.spinner(f"{title_of(name)}…"):
+                heatmap = loaders.explanation(run, image.source, name, code, cut)
+        except ConfigError as error:  # a path that this network's head goes round
+            place.caption(f"{title_of(name)}: {error}")
+            continue
         heatmaps[name] = heatmap
         scale = (known.get(name, {}).get("scale") if not cut else None) or full_colour(heatmap)
         picture = image.with_outline(overlay(prediction.image, heatmap, scale, image.opacity))

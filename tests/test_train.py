@@ -7,8 +7,10 @@ import sys
 import pytest
 
 import train
+from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.places import PROJECT
+from core.presets import PRESETS
 
 
 def test_help_names_every_setting_with_its_reason(capsys):
@@ -34,6 +36,9 @@ def test_help_does_not_wait_for_tensorflow():
         (["--dropout", "nan"], "dropout must lie between"),
         (["--resume", "nothing-like-it"], "A run is named by its id"),
         (["--resume", "x", "--epochs", "3"], "--epochs"),
+        (["--resume", "x", "--recipe", "tutorial"], "--recipe"),
+        (["--class-weights"], "--logit-adjustment 0"),
+        (["--head-depths"], "--train-from head"),
         (["--data-dir", "/nowhere/at/all"], "--data-dir must name a folder"),
     ],
 )
@@ -43,6 +48,39 @@ def test_what_cannot_be_done_is_one_sentence(runs_folder, capsys, arguments, say
     assert error.startswith("error: ")
     assert says in error
     assert "Traceback" not in error
+
+
+def asked(*arguments: str) -> TrainConfig:
+    """What the command line asks of a training on drawn images."""
+    settings = dict(vars(train.build_parser().parse_args(["--dataset", "synthetic", *arguments])))
+    settings = {name: value for name, value in settings.items() if name not in ("resume", "run_dir", "wait")}
+    return train.configured(settings.pop("recipe", train.DEFAULT_RECIPE), settings)
+
+
+def test_the_tutorials_recipe_is_the_defaults_of_a_training():
+    assert asked("--recipe", "tutorial") == TrainConfig(dataset="synthetic")
+    own = asked("--recipe", "tutorial", "--backbone", "efficientnet_lite0", "--epochs", "3")
+    assert own == TrainConfig(dataset="synthetic", backbone="efficientnet_lite0", epochs=3)
+
+
+def test_without_a_recipe_it_is_dermlenss_own():
+    own = asked("--backbone", "efficientnet_lite0")
+    assert own == PRESETS["dermlens"].apply(TrainConfig(dataset="synthetic", backbone="efficientnet_lite0"))
+    assert own == asked("--recipe", "dermlens", "--backbone", "efficientnet_lite0")
+    assert asked().backbone == TrainConfig().backbone
+
+
+def test_what_is_asked_for_overrides_the_recipe():
+    own = asked("--epochs", "4", "--train-from", "head", "--no-turns", "--rotation", "15", "--seed", "9")
+    changed = {"epochs": 4, "train_from": "head", "turns": False, "rotation": 15.0, "seed": 9}
+    assert own == dataclasses.replace(asked(), **changed)
+    assert asked("--class-weights", "--logit-adjustment", "0").class_weights
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_network_has_a_cut_for_the_recipe(backbone):
+    assert asked("--backbone", backbone).train_from in BACKBONES[backbone].blocks
+    assert asked("--backbone", backbone, "--recipe", "tutorial").train_from == "head"
 
 
 def test_a_folder_that_holds_something_else_is_not_written_into(tmp_path, capsys):

@@ -50,7 +50,7 @@ class PixelSource:
         if view == 0:
             return pixels
         dice = view_generator(self.config.seed, self.ids[row], view)
-        return augmented(pixels, self.config, dice) if view > 0 else other_camera(pixels, dice)
+        return augmented(pixels, self.config, dice, view) if view > 0 else other_camera(pixels, dice)
 
 
 def in_batches(rows: np.ndarray, views: np.ndarray, size: int) -> list[Batch]:

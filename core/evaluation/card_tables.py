@@ -90,7 +90,7 @@ def calibration(test: Figures, fitted: Figures) -> str:
         lines.append(f"Temperature {number(float(temperature))}, fitted on the calibration split alone.")
     if fitted.get("offsets"):
         offsets = ", ".join(f"{code} {number(float(fitted['offsets'][code]))}" for code in fitted["offsets"])
-        lines.append(f"Taken from the logits after that, for the class weights of the training: {offsets}.")
+        lines.append(f"Taken from the logits after that, for the balance of diagnoses in the training: {offsets}.")
     if not both.get("before") or not both.get("after"):
         return " ".join([*lines, "How much that helped: not measured in this run."])
     names = {

@@ -225,8 +225,12 @@ def _training(facts: _Facts) -> list[str]:
     history = history.dropna(subset=["epoch", "val_balanced_accuracy"])
     if not history.empty:
         best = int(history["val_balanced_accuracy"].to_numpy(float).argmax())
+        averaged = facts.settings.get("average_last")
         lines.append(
-            f"Selection: {tables.count(len(history), 'epoch')} run; kept was the best by balanced accuracy of the "
+            f"Selection: {tables.count(len(history), 'epoch')} run; kept was the mean of the weights after each of the "
+            f"last {averaged}."
+            if averaged
+            else f"Selection: {tables.count(len(history), 'epoch')} run; kept was the best by balanced accuracy of the "
             f"validation split: epoch {int(history['epoch'].iloc[best])}, "
             f"{tables.number(float(history['val_balanced_accuracy'].iloc[best]))}."
         )

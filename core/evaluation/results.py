@@ -12,10 +12,20 @@ from core.runs.run import CALIBRATION, METRICS, PREDICTIONS, Run
 
 
 def training_weights(run: Run, splits: pd.DataFrame) -> np.ndarray:
-    """(7,) float32: what an image of each diagnosis counts in the run's training."""
-    if not run.config().class_weights:
+    """How far the run's training lifts each diagnosis above how common it is, as weights of its images.
+
+    Class weights do so whole. Logit adjustment by tau does what their tau-th power would: their logarithm is that of
+    one over the diagnosis's share, but for a constant. What was lifted is taken out again where logits become
+    probabilities, however it was done; see `core.evaluation.calibration`.
+
+    Returns:
+        (7,) float32, over 0; all 1 where every diagnosis stays as common as it is.
+    """
+    config = run.config()
+    power = 1.0 if config.class_weights else config.logit_adjustment
+    if not power:
         return np.ones(len(CODES), np.float32)
-    return class_weights(splits.loc[splits["split"] == "train", "dx"])
+    return class_weights(splits.loc[splits["split"] == "train", "dx"]) ** np.float32(power)
 
 
 def write_results(

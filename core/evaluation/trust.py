@@ -68,7 +68,8 @@ class Trust:
             config: the levels that are asked for.
             logits: (n, 7).
             labels: (n,) indices into `CODES`.
-            class_weights: (7,) of the training.
+            class_weights: (7,) of the training, or what its logit adjustment amounts to; see
+                `core.evaluation.results.training_weights`.
             strangeness: of the same images, or None where the run has no such score.
         """
         calibration = fit_calibration(logits, labels, class_weights)

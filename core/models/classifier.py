@@ -19,6 +19,9 @@ from core.explain.gradcam import channel_weights, weighted_maps
 from core.models.backbones import build_features
 from core.models.features import feature_layers
 
+FEATURES = "features"
+"""The layer that joins the means of several depths; in a flat model only where its head sees them."""
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -56,16 +59,16 @@ def build_classifier(config: TrainConfig) -> Classifier:
     activation = build_features(backbone, pixels, config.weights)
     pooled = layers.GlobalAveragePooling2D(name="pooled")(activation)
     head = _head(config)
-    model = keras.Model(pixels, _through(head, pooled), name=backbone.name)
     gradcam_layer = activation._keras_history.operation.name
     depths = feature_layers(backbone)
-    sensor = sensor_of(model, gradcam_layer, depths)
+    sensor = sensor_of(keras.Model(pixels, activation), gradcam_layer, depths)
+    model = keras.Model(pixels, _through(head, sensor.output if config.head_depths else pooled), name=backbone.name)
 
     if config.train_from == ALL:
         trunk, top = None, model
     elif config.train_from == HEAD:
         trunk, seen = sensor, keras.Input(sensor.output.shape[1:], name="seen")
-        top = keras.Model(seen, _through(head, seen[:, -pooled.shape[1] :]), name="top")
+        top = keras.Model(seen, _through(head, seen if config.head_depths else seen[:, -pooled.shape[1] :]), name="top")
     else:
         cut = model.get_layer(backbone.blocks[config.train_from]).output
         trunk, top = keras.Model(pixels, cut, name="trunk"), keras.Model(cut, model.output, name="top")
@@ -90,7 +93,30 @@ def sensor_of(model: keras.Model, gradcam_layer: str, depths: tuple[str, ...]) -
     """The part of a flat model that gives features; see `Classifier.sensor`."""
     outputs = [model.get_layer(name).output for name in (*depths, gradcam_layer)]
     means = [layers.GlobalAveragePooling2D(name=f"mean_{index}")(output) for index, output in enumerate(outputs)]
-    return keras.Model(model.input, layers.Concatenate(name="features")(means), name="sensor")
+    return keras.Model(model.input, layers.Concatenate(name=FEATURES)(means), name="sensor")
+
+
+def beside(model: keras.Model, layer: str) -> list[keras.KerasTensor]:
+    """What reaches the logits of a flat model without passing a layer: means of the depths below it, (n, k) each.
+
+    Empty where the head sees the last activation alone, as it usually does.
+
+    Args:
+        model: a flat model.
+        layer: name of its last activation, or of the layer that a depth or a block begins at.
+    """
+    if FEATURES not in {each.name for each in model.layers}:
+        return []
+    means = model.get_layer(FEATURES).input
+    depths = [mean._keras_history.operation.input._keras_history.operation.name for mean in means]
+    return means[: depths.index(layer)] if layer in depths else []
+
+
+def upper_part(model: keras.Model, layer: str) -> keras.Model:
+    """What lies above a layer: its output, and whatever goes `beside` it -> logits (n, 7)."""
+    cut = model.get_layer(layer).output
+    past = beside(model, layer)
+    return keras.Model([cut, *past] if past else cut, model.output)
 
 
 def _freeze(model: keras.Model, trunk: keras.Model | None) -> None:
@@ -119,7 +145,8 @@ def answering_pass(
 ) -> tf.types.experimental.PolymorphicFunction:
     """One compiled pass for the answer, its explanation, and what tells whether it should be given at all.
 
-    The gradients only have to cross the head, so that seven heatmaps cost next to nothing.
+    The gradients only have to cross the head, so that seven heatmaps cost next to nothing. They are those of the last
+    activation alone: what a head sees of other depths is a constant to them.
 
     Args:
         model: a flat model, pixels in, logits out.
@@ -131,16 +158,18 @@ def answering_pass(
         float32, at least 0, and features (n, k) float32, as `Classifier.sensor` gives them.
     """
     activation = model.get_layer(gradcam_layer).output
-    below = keras.Model(model.input, [*(model.get_layer(name).output for name in depths), activation])
-    above = keras.Model(activation, model.output)
+    past = beside(model, gradcam_layer)
+    below = keras.Model(model.input, [*past, *(model.get_layer(name).output for name in depths), activation])
+    above = upper_part(model, gradcam_layer)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)])
     def answer(pixels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         outputs = tf.nest.flatten(below(tf.cast(pixels, tf.float32), training=False))
+        constants, outputs = outputs[: len(past)], outputs[len(past) :]
         activations = outputs[-1]
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(activations)
-            logits = above(activations, training=False)
+            logits = above([activations, *constants] if past else activations, training=False)
             each = tf.unstack(logits, axis=1)
         gradients = tf.stack([tape.gradient(logit, activations) for logit in each], axis=1)
         features = tf.concat([tf.reduce_mean(output, (1, 2)) for output in outputs], axis=1)

@@ -6,9 +6,10 @@ is interrupted; here all that a later epoch depends on is in one `FitState`.
 
 import io
 import json
+import math
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -17,8 +18,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from core.config import TrainConfig
-from core.data.loading import Take, in_batches, read_ahead
+from core.config import ADAMW, COSINE, TrainConfig
+from core.data.loading import Batch, Take, in_batches, read_ahead
 from core.errors import RunError
 from core.evaluation.metrics import epoch_figures
 from core.runs.files import write_bytes
@@ -38,7 +39,7 @@ class FitState:
         epochs_without_better: since then.
         lowest_loss: the lowest validation loss so far.
         epochs_without_lower: since then, or since the learning rate was cut.
-        learning_rate: now.
+        learning_rate: now, where a plateau sets it.
         history: one row an epoch.
     """
 
@@ -49,6 +50,50 @@ class FitState:
     lowest_loss: float = float("inf")
     epochs_without_lower: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """What training makes small: a cross-entropy, and how it helps the rare diagnoses.
+
+    Attributes:
+        weights: (7,) float32, what an image of each diagnosis counts.
+        offsets: (7,) float32, added to the logits in training, and in training alone.
+        smoothing: share of each label that is spread over all seven; evenly, or as the offsets weigh them.
+    """
+
+    weights: np.ndarray
+    offsets: np.ndarray
+    smoothing: float = 0.0
+
+    @classmethod
+    def of(cls, config: TrainConfig, balance: np.ndarray) -> "Objective":
+        """The objective that teaches a network the balance that was asked for.
+
+        Logits balanced by weights come from counting rare images more often. By adjustment (Menon et al., "Long-tail
+        Learning via Logit Adjustment", ICLR 2021) every image counts the same, but the logits that are compared with
+        the labels have what the training part's shares explain added to them, so that the network's own are left with
+        the rest. Weights w have the same optimum as offsets -log(w).
+
+        Args:
+            config: the recipe.
+            balance: (7,) over 0, see `core.evaluation.results.training_weights`.
+        """
+        ones, zeros = np.ones_like(balance), np.zeros_like(balance)
+        if config.logit_adjustment:
+            return cls(ones, -np.log(balance), config.label_smoothing)
+        return cls(balance, zeros, config.label_smoothing)
+
+    def each(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """(n,) loss of logits (n, 7) for labels (n,)."""
+        adjusted = logits + self.offsets
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=adjusted)
+        if self.smoothing:
+            # to where all logits are alike: spread evenly, an adjusted nevus would hardly outdo the rarest diagnosis
+            shares = np.exp(self.offsets) / np.exp(self.offsets).sum()
+            spread = -tf.reduce_sum(tf.nn.log_softmax(adjusted) * shares, axis=1)
+            loss = (1 - self.smoothing) * loss + self.smoothing * spread
+        return loss * tf.gather(self.weights, labels)
 
 
 @dataclass(frozen=True)
@@ -73,12 +118,13 @@ def fit(
     top: keras.Model,
     train: Examples,
     validation: Examples,
-    weights: np.ndarray,
+    objective: Objective,
 ) -> None:
-    """Train `top`; afterwards it holds the weights of its best epoch.
+    """Train `top`; afterwards it holds the weights of its best epoch, or the mean of its last ones.
 
-    The best epoch is the one of the highest validation balanced accuracy. Goes on from the run's checkpoint
-    if there is one.
+    The best epoch is the one of the highest validation balanced accuracy. The mean is that of Izmailov et al.,
+    "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018; every BatchNormalization is
+    frozen, so that none has to be measured anew for it. Goes on from the run's checkpoint if there is one.
 
     Args:
         run: where history and checkpoint go.
@@ -86,23 +132,23 @@ def fit(
         config: the recipe.
         top: inputs -> logits (n, 7).
         train, validation: what to learn from, and what to choose the epoch by.
-        weights: (7,) what an image of each diagnosis counts.
+        objective: what is made small.
 
     Raises:
         TrainingStopped: on request; whole epochs are kept.
     """
-    optimizer = keras.optimizers.Adam(config.learning_rate)
+    optimizer = _optimizer(config)
     optimizer.build(top.trainable_variables)
     restored = _restore(run, top, optimizer)
-    state, best = restored or (FitState(config.learning_rate), [variable.numpy() for variable in top.variables])
-    train_step = _train_step(top, optimizer, tf.constant(weights))
+    state, kept = restored or (FitState(config.learning_rate), [variable.numpy() for variable in top.variables])
+    train_step = _train_step(top, optimizer, objective)
     predict = compiled_logits(top)
 
-    while state.epoch < config.epochs and state.epochs_without_better < config.early_stopping_patience:
+    while state.epoch < config.epochs and not _had_enough(state, config):
         started = time.monotonic()
-        rate = state.learning_rate
-        optimizer.learning_rate.assign(rate)
-        loss, logits, order = _one_epoch(config, progress, train_step, train, state.epoch)
+        rates = step_rates(config, state, math.ceil(len(train.labels) / config.batch_size))
+        rate = max(rates)
+        loss, logits, order = _one_epoch(config, progress, _at_rates(optimizer, rates, train_step), train, state.epoch)
         if not np.isfinite(logits).all():
             raise RunError(
                 f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
@@ -111,20 +157,42 @@ def fit(
         seconds = time.monotonic() - started
         row: dict[str, Any] = {"phase": "training", "epoch": state.epoch + 1, "loss": loss}
         row |= epoch_figures(train.labels[order], logits)
-        row |= _validate(predict, validation, weights)
+        row |= _validate(predict, validation, objective)
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}
-        if row["val_balanced_accuracy"] > state.best:
-            best = [variable.numpy() for variable in top.variables]
+        kept = _keep(kept, top, config, state, row["val_balanced_accuracy"] > state.best)
         _take_note(state, config, row)
-        _save(run, top, optimizer, state, best)
+        _save(run, top, optimizer, state, kept)
         run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
         left = row["seconds"] * (config.epochs - state.epoch)
         progress.epoch(state.epoch, len(order) / seconds, left, _in_words(row))
 
     # the history may be newer than the last process's own: a kill can fall between checkpoint and history
     run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
-    for variable, value in zip(top.variables, best, strict=True):
+    for variable, value in zip(top.variables, kept, strict=True):
         variable.assign(value)
+
+
+def step_rates(config: TrainConfig, state: FitState, steps: int) -> list[float]:
+    """The step size of each step of the next epoch.
+
+    A cosine (Loshchilov and Hutter, "SGDR", ICLR 2017) without restarts, after a warm-up along a straight line.
+
+    Args:
+        config: the recipe.
+        state: epochs done, and where a plateau has brought the rate.
+        steps: of one epoch.
+    """
+    if config.schedule != COSINE:
+        return [state.learning_rate] * steps
+    total = steps * config.epochs
+    warm = round(config.warm_up * total)
+
+    def share(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return (1 + math.cos(math.pi * (step - warm) / (total - warm))) / 2
+
+    return [config.learning_rate * share(state.epoch * steps + step) for step in range(steps)]
 
 
 def compiled_logits(model: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
@@ -151,21 +219,66 @@ def _one_epoch(
     order = dice.permutation(len(train.labels))
     views = np.full(len(order), epoch + 1) if train.views is None else dice.integers(0, train.views, len(order))
     batches = in_batches(order, views, config.batch_size)
+    mixtures = _mixtures(config, batches, dice)
     loss, logits = 0.0, []
-    for inputs, (rows, _) in zip(read_ahead(train.take, batches), batches, strict=True):
-        batch_loss, batch_logits = train_step(inputs, train.labels[rows])
+    for inputs, (rows, _), mixture in zip(read_ahead(train.take, batches), batches, mixtures, strict=True):
+        batch_loss, batch_logits = train_step(inputs, train.labels[rows], *mixture)
         loss += float(batch_loss) * len(rows)
         logits.append(np.asarray(batch_logits))
         progress.beat()
     return loss / len(order), np.concatenate(logits), order
 
 
-def _train_step(top: keras.Model, optimizer: keras.Optimizer, weights: tf.Tensor) -> Callable:
+def _mixtures(config: TrainConfig, batches: list[Batch], dice: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    """For each batch, with whom each image is mixed (b,) and its own share (b,) float32; nothing without mixup.
+
+    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. An image keeps the larger share, so that the
+    figures of the training are those of its own label: as each is somebody's partner too, the mixtures are the same.
+    """
+    for rows, _ in batches:
+        if not config.mixup:
+            yield ()
+            continue
+        shares = dice.beta(config.mixup, config.mixup, len(rows))
+        yield dice.permutation(len(rows)), np.maximum(shares, 1 - shares).astype(np.float32)
+
+
+def _optimizer(config: TrainConfig) -> keras.Optimizer:
+    """AdamW is Loshchilov and Hutter's, "Decoupled Weight Decay Regularization", ICLR 2019."""
+    if config.optimizer != ADAMW:
+        return keras.optimizers.Adam(config.learning_rate)
+    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+def _at_rates(optimizer: keras.Optimizer, rates: list[float], train_step: Callable) -> Callable:
+    """The same step, which takes the next rate each time it is called."""
+    coming = iter(rates)
+
+    def step(*batch: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+        optimizer.learning_rate.assign(next(coming))
+        return train_step(*batch)
+
+    return step
+
+
+def _train_step(top: keras.Model, optimizer: keras.Optimizer, objective: Objective) -> Callable:
+    """A compiled step: inputs (b, ...), labels (b,), and with mixup partners (b,) and shares (b,) -> loss, logits."""
+
     @tf.function(reduce_retracing=True)
-    def step(inputs: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(
+        inputs: tf.Tensor, labels: tf.Tensor, partners: tf.Tensor | None = None, shares: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        inputs = tf.cast(inputs, tf.float32)
+        if partners is not None:
+            inputs = _mixed(inputs, tf.gather(inputs, partners), shares)
         with tf.GradientTape() as tape:
-            logits = top(tf.cast(inputs, tf.float32), training=True)
-            loss = _loss(logits, labels, weights)
+            logits = top(inputs, training=True)
+            each = objective.each(logits, labels)
+            if partners is not None:
+                each = _mixed(each, objective.each(logits, tf.gather(labels, partners)), shares)
+            loss = tf.reduce_mean(each)  # over the batch, as Keras takes it
         gradients = tape.gradient(loss, top.trainable_variables)
         optimizer.apply(gradients, top.trainable_variables)
         return loss, logits
@@ -173,15 +286,15 @@ def _train_step(top: keras.Model, optimizer: keras.Optimizer, weights: tf.Tensor
     return step
 
 
-def _loss(logits: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Cross-entropy, each image weighed by its diagnosis; the mean over the batch, as Keras takes it."""
-    each = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    return tf.reduce_mean(each * tf.gather(weights, labels))
+def _mixed(own: tf.Tensor, others: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """Each row as a sum of two: own and others (b, ...), shares (b,) of the own."""
+    shares = tf.reshape(shares, (-1, *[1] * (len(own.shape) - 1)))
+    return shares * own + (1 - shares) * others
 
 
-def _validate(predict: Callable, validation: Examples, weights: np.ndarray) -> dict[str, float]:
+def _validate(predict: Callable, validation: Examples, objective: Objective) -> dict[str, float]:
     logits = all_logits(predict, validation.take, np.arange(len(validation.labels)))
-    loss = float(_loss(tf.constant(logits), tf.constant(validation.labels), tf.constant(weights)))
+    loss = float(tf.reduce_mean(objective.each(tf.constant(logits), tf.constant(validation.labels))))
     figures = {"loss": loss, **epoch_figures(validation.labels, logits)}
     return {f"val_{name}": value for name, value in figures.items()}
 
@@ -201,6 +314,27 @@ def _take_note(state: FitState, config: TrainConfig, row: dict[str, Any]) -> Non
         state.epochs_without_lower = 0
 
 
+def _had_enough(state: FitState, config: TrainConfig) -> bool:
+    """Whether EarlyStopping would stop now; what has a last epoch goes on to it."""
+    return not config.runs_to_the_end and state.epochs_without_better >= config.early_stopping_patience
+
+
+def _keep(
+    kept: list[np.ndarray], top: keras.Model, config: TrainConfig, state: FitState, better: bool
+) -> list[np.ndarray]:
+    """The weights that the run would end with now, before this epoch is counted: the best, or a mean so far."""
+    now = [variable.numpy() for variable in top.variables]
+    if not config.average_last:
+        return now if better else kept
+    earlier = state.epoch - max(0, config.epochs - config.average_last)  # epochs that are in the mean already
+    if earlier <= 0:
+        return now
+    return [
+        before + (value - before) / (earlier + 1) if np.issubdtype(value.dtype, np.floating) else value
+        for before, value in zip(kept, now, strict=True)
+    ]
+
+
 def _in_words(row: dict[str, Any]) -> str:
     return (
         f"loss {row['loss']:.3f} (validation {row['val_loss']:.3f}), "
@@ -211,10 +345,11 @@ def _in_words(row: dict[str, Any]) -> str:
 # ---- checkpoint --------------------------------------------------------------------------------
 
 
-def _save(run: Run, top: keras.Model, optimizer: keras.Optimizer, state: FitState, best: list[np.ndarray]) -> None:
+def _save(run: Run, top: keras.Model, optimizer: keras.Optimizer, state: FitState, kept: list[np.ndarray]) -> None:
     arrays = {f"top_{index}": variable.numpy() for index, variable in enumerate(top.variables)}
     arrays |= {f"optimizer_{index}": variable.numpy() for index, variable in enumerate(optimizer.variables)}
-    arrays |= {f"best_{index}": value for index, value in enumerate(best)}
+    # called so since it could only be the best epoch's: a run goes on from an older checkpoint too
+    arrays |= {f"best_{index}": value for index, value in enumerate(kept)}
     stream = io.BytesIO()
     np.savez(stream, state=np.array(json.dumps(asdict(state))), **arrays)
     write_bytes(run.folder / CHECKPOINT, stream.getvalue())
@@ -230,8 +365,8 @@ def _restore(run: Run, top: keras.Model, optimizer: keras.Optimizer) -> tuple[Fi
             for prefix, variables in (("top", top.variables), ("optimizer", optimizer.variables)):
                 for index, variable in enumerate(variables):
                     variable.assign(arrays[f"{prefix}_{index}"])
-            best = [arrays[f"best_{index}"] for index in range(len(top.variables))]
-            return FitState(**json.loads(str(arrays["state"]))), best
+            kept = [arrays[f"best_{index}"] for index in range(len(top.variables))]
+            return FitState(**json.loads(str(arrays["state"]))), kept
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(
             f"A checkpoint must fit its run. Received: {path} ({error}). Delete it to train the run from its start."

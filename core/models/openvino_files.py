@@ -112,7 +112,19 @@ def _depthwise_slope(node: NodeContext) -> list[openvino.Output]:
     return ov.transpose(below, _axes(0, 2, 3, 1)).outputs()
 
 
+def _concat_offsets(node: NodeContext) -> list[openvino.Output]:
+    """Where each of several joined tensors begins: the gradient of a join cuts there."""
+    axis, *shapes = (node.get_input(index) for index in range(node.get_input_size()))
+    rank = ov.squeeze(ov.shape_of(shapes[0], "i32"), _axes(0))
+    along = ov.one_hot(axis, rank, ov.constant(np.int32(1)), ov.constant(np.int32(0)), -1)
+    starts = [ov.multiply(shapes[0], ov.constant(np.int32(0)))]
+    for shape in shapes[:-1]:
+        starts.append(ov.add(starts[-1], ov.multiply(shape, along)))
+    return [start.output(0) for start in starts]
+
+
 RULES = {
+    "ConcatOffset": _concat_offsets,
     "ReluGrad": _relu_slope,
     "Relu6Grad": _relu6_slope,
     "DepthwiseConv2dNativeBackpropInput": _depthwise_slope,

@@ -32,7 +32,7 @@ from core.errors import DatasetError, RunError
 from core.evaluation.results import training_weights, write_results
 from core.models.backbones import PIXEL_RANGE
 from core.models.classifier import Classifier, answering_pass, build_classifier, load_model
-from core.models.fitting import Examples, all_logits, compiled_logits, fit
+from core.models.fitting import Examples, Objective, all_logits, compiled_logits, fit
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import PROJECT, runs_root
@@ -89,7 +89,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         classifier.top,
         Examples(sources.train, labels[rows["train"]], sources.train_views),
         Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
-        training_weights(run, splits),
+        Objective.of(config, training_weights(run, splits)),
     )
 
     progress.phase("evaluation", "Predicting every image and computing the figures.")

@@ -126,7 +126,7 @@ class TrunkCache:
 
     def _entry(self, dataset: Dataset, images: pd.DataFrame, view: int) -> Path:
         digest = hashlib.sha256()
-        drawn: list = [view, *(getattr(self.config, name) for name in _DRAWING)] if view > 0 else []
+        drawn = [view, *_drawing(self.config)] if view > 0 else []
         if view < 0:
             drawn = [view, self.config.seed, CAMERAS]
         digest.update(json.dumps([self._trunk_hash, drawn, _versions()]).encode())
@@ -182,6 +182,14 @@ class TrunkCache:
 CAMERAS = 2
 """Version of `core.data.camera`: raise it whenever the same dice would change an image otherwise."""
 _DRAWING = ("seed", "rotation", "shift", "zoom", "flips")
+_LATER = ("turns", "colour")
+"""Settings that came later: an entry that was drawn before there were any keeps its name."""
+
+
+def _drawing(config: TrainConfig) -> list:
+    """All that a view depends on besides its image and its number."""
+    later = [[name, getattr(config, name)] for name in _LATER if getattr(config, name) != getattr(TrainConfig, name)]
+    return [*(getattr(config, name) for name in _DRAWING), *later, *([CAMERAS] if config.colour else [])]
 
 
 def _trunk_hash(trunk: keras.Model) -> str:

@@ -10,6 +10,7 @@ from core.config import BACKBONE_CUTS, TrainConfig, plain_type
 from core.errors import ConfigError
 
 FIELDS = {setting.name: setting for setting in dataclasses.fields(TrainConfig)}
+BESIDE = {"logit_adjustment": {"class_weights": False}}  # what a setting cannot stand beside, put away
 BOUNDED = sorted(name for name, setting in FIELDS.items() if "low" in setting.metadata)
 
 
@@ -49,7 +50,7 @@ def test_unknown_names_are_refused_and_named():
 def test_bounds(name):
     low, high = FIELDS[name].metadata["low"], FIELDS[name].metadata["high"]
     for value in (low, high):
-        assert getattr(TrainConfig(**{name: value}), name) == value
+        assert getattr(TrainConfig(**{name: value} | BESIDE.get(name, {})), name) == value
     step = 1 if isinstance(low, int) else 1e-9
     for value in (low - step, high + step * 1000):
         text = refusal(**{name: value})
@@ -78,6 +79,10 @@ def test_what_is_no_finite_number_is_refused(value):
         ("backbone", None),
         ("dataset", ["ham10000"]),
         ("train_from", 6),
+        ("optimizer", None),
+        ("turns", 1),
+        ("average_last", 1.5),
+        ("mixup", "0.2"),
     ],
 )
 def test_wrong_types_are_refused(name, value):
@@ -91,7 +96,16 @@ def test_whole_numbers_do_for_fractions():
     assert type(config.learning_rate) is float
 
 
-@pytest.mark.parametrize(("name", "value"), [("dataset", "cifar10"), ("backbone", "resnet50"), ("backbone", "")])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataset", "cifar10"),
+        ("backbone", "resnet50"),
+        ("backbone", ""),
+        ("optimizer", "sgd"),
+        ("schedule", "constant"),
+    ],
+)
 def test_choices(name, value):
     text = refusal(**{name: value})
     assert all(choice in text for choice in FIELDS[name].metadata["choices"])
@@ -106,6 +120,27 @@ def test_cuts_belong_to_their_backbone():
     assert "mobilenetv3small" in text and "block3" in text and "'block2'" in text
     assert "block2" in BACKBONE_CUTS["efficientnetb0"]  # another backbone has it
     assert set(BACKBONE_CUTS) == set(BACKBONES)
+
+
+def test_rare_diagnoses_are_helped_by_one_way_alone():
+    text = refusal(logit_adjustment=1.0)
+    assert "class_weights=True, logit_adjustment=1" in text and "--no-class-weights" in text
+    assert TrainConfig(logit_adjustment=1.0, class_weights=False).logit_adjustment == 1.0
+
+
+@pytest.mark.parametrize("cut", ["block6", "all"])
+def test_several_depths_are_for_a_head_alone(cut):
+    text = refusal(head_depths=True, train_from=cut)
+    assert repr(cut) in text and "--train-from head" in text
+    assert TrainConfig(head_depths=True).head_depths
+
+
+def test_what_came_later_is_off_by_default():
+    """An old config.json asks for what it asked for when it was written."""
+    old = TrainConfig.from_dict({"backbone": "efficientnet_lite0", "epochs": 3})
+    assert (old.optimizer, old.schedule, old.class_weights) == ("adam", "plateau", True)
+    assert not any((old.logit_adjustment, old.label_smoothing, old.mixup, old.average_last, old.turns, old.colour))
+    assert not old.head_depths and not old.runs_to_the_end
 
 
 def test_it_cannot_be_changed_afterwards():

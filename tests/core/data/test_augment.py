@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.config import TrainConfig
-from core.data.augment import augmented, view_generator
+from core.data.augment import TURNS, augmented, turned, view_generator
 
 SIZE = 64
 NOTHING = TrainConfig(rotation=0.0, shift=0.0, zoom=0.0, flips=False)
@@ -18,7 +18,7 @@ def pixels() -> np.ndarray:
 
 
 def draw(pixels: np.ndarray, config: TrainConfig, view: int = 1, image_id: str = "a") -> np.ndarray:
-    return augmented(pixels, config, view_generator(config.seed, image_id, view))
+    return augmented(pixels, config, view_generator(config.seed, image_id, view), view)
 
 
 def only(**settings) -> TrainConfig:
@@ -105,3 +105,45 @@ def test_what_comes_in_from_outside_is_skin_and_no_black_edge():
     config = TrainConfig(rotation=180.0, shift=0.5, zoom=0.5)
     for view in range(1, 20):
         assert (draw(skin, config, view) == skin).all()
+
+
+def test_turns_are_exact_and_all_eight_differ(pixels):
+    """Three turns, the four mirrors, the image itself, and again."""
+    pixels = pixels + np.random.default_rng(0).integers(0, 20, pixels.shape, np.uint8)
+    expected = [
+        np.rot90(pixels), np.rot90(pixels, 2), np.rot90(pixels, 3),
+        pixels[:, ::-1], pixels.transpose(1, 0, 2), pixels[::-1], pixels[::-1, ::-1].transpose(1, 0, 2), pixels,
+    ]  # fmt: skip
+    drawn = [draw(pixels, only(turns=True), view) for view in range(1, 10)]
+    assert len({picture.tobytes() for picture in drawn}) == TURNS
+    for picture, due in zip(drawn, [*expected, expected[0]], strict=True):
+        assert (picture == due).all()
+
+
+def test_a_turn_comes_before_all_else(pixels):
+    config = TrainConfig(turns=True)
+    dice = view_generator(config.seed, "a", 2)
+    without = augmented(turned(pixels, 2), TrainConfig(), dice)
+    assert (draw(pixels, config, 2) == without).all()
+
+
+def test_colours_change_moderately_and_leave_the_rest_of_a_view_as_it_was():
+    skin = np.full((SIZE, SIZE, 3), (180, 130, 110), np.uint8)
+    skin[20:40, 20:40] = (90, 60, 50)
+    changed = np.stack([draw(skin, only(colour=0.5), view) for view in range(1, 40)]).astype(float)
+    means = changed.mean(axis=(1, 2)) / skin.mean(axis=(0, 1))
+    assert 0.6 < means.min() < 0.95 and 1.05 < means.max() < 1.6
+    warmth = means[:, 0] / means[:, 2]
+    assert 0.7 < warmth.min() < 0.97 and 1.03 < warmth.max() < 1.5
+    for picture in changed:  # the lesion stays where it was, darker than the skin around it
+        assert (picture[20:40, 20:40].max(axis=(0, 1)) < picture[0, 0]).all()
+    faint = np.stack([draw(skin, only(colour=0.05), view) for view in range(1, 40)]).astype(float)
+    assert np.abs(faint - skin).max() < np.abs(changed - skin).max() / 3
+
+
+def test_views_that_were_drawn_before_there_were_turns_keep_their_place_in_the_cache():
+    from core.models.trunk_cache import _drawing
+
+    assert _drawing(TrainConfig()) == [7, 20.0, 0.2, 0.2, True]
+    drawn = [_drawing(TrainConfig(**each)) for each in ({"turns": True}, {"colour": 0.5}, {"colour": 0.4}, {})]
+    assert len({str(each) for each in drawn}) == len(drawn)

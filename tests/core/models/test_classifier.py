@@ -7,8 +7,11 @@ import tensorflow as tf
 
 from core.backbones import BACKBONES
 from core.config import TrainConfig
-from core.errors import RunError
-from core.models.classifier import answering_pass, build_classifier, load_model
+from core.errors import ConfigError, RunError
+from core.explain.explainer import IMAGE, LAST, Explainer
+from core.explain.integrated import STEPS
+from core.models.classifier import answering_pass, beside, build_classifier, load_model
+from core.models.keras_network import KerasNetwork
 
 BLOCKS = [(name, tuple(backbone.blocks)[-2]) for name, backbone in BACKBONES.items()]
 # the heatmaps belong to the flat model, which is the same for every cut: all three regimes for one network
@@ -95,3 +98,94 @@ def test_a_damaged_model_file_is_named(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"PK\x03\x04 not a model")
     with pytest.raises(RunError, match="model.keras"):
         load_model(tmp_path / "model.keras")
+
+
+# ---- a head that sees several depths -----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deep():
+    return built("efficientnet_lite0", "head", head_depths=True)
+
+
+def test_with_several_depths_trunk_then_top_is_the_flat_model(deep):
+    pixels = images(2).astype(np.float32)
+    outputs = deep.trunk(pixels)
+    np.testing.assert_allclose(deep.top(outputs, training=False), deep.model(pixels, training=False), atol=1e-4)
+    assert deep.top.input.shape[1] == sum((16, 24, 40, 80, 112, 192, 320, 1280))
+    early = np.array(outputs)
+    early[:, :16] += 1.0  # the means of the earliest depth
+    assert np.abs(deep.top(early, training=False) - deep.top(outputs, training=False)).max() > 1e-3
+    plain = built("efficientnet_lite0", "head")
+    kinds = [{layer.name for layer in classifier.model.layers} for classifier in (deep, plain)]
+    assert "features" in kinds[0] and "features" not in kinds[1]
+
+
+def test_with_several_depths_the_loaded_model_answers_as_before(deep, tmp_path):
+    pixels = images(2)
+    deep.model.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    logits, _, features = answering_pass(loaded, deep.gradcam_layer, deep.depths)(pixels)
+    np.testing.assert_allclose(logits, deep.model(pixels.astype(np.float32), training=False), atol=1e-4)
+    np.testing.assert_allclose(features, deep.sensor(pixels.astype(np.float32)), atol=1e-4)
+
+
+def test_grad_cam_of_a_head_that_sees_several_depths_is_exact(deep):
+    """By hand: the head's own slope for each mean of the last activation, over the places that share it."""
+    pixels = images(2)
+    _, maps, features = answering_pass(deep.model, deep.gradcam_layer, deep.depths)(pixels)
+    hidden, logits = deep.model.get_layer("hidden"), deep.model.get_layer("logits")
+    first, bias, last = hidden.kernel.numpy(), hidden.bias.numpy(), logits.kernel.numpy()
+    awake = (features.numpy() @ first + bias > 0).astype(float)
+    slopes = np.einsum("fh,nh,hc->ncf", first, awake, last)[:, :, -deep.pooled :]
+    activations = KerasNetwork(deep.model, deep.gradcam_layer).activations(pixels)
+    expected = np.maximum(np.einsum("nhwk,nck->nchw", np.asarray(activations), slopes / 49), 0)
+    assert expected.max() > 1e-3
+    np.testing.assert_allclose(maps, expected, atol=1e-4 * expected.max())
+
+
+@pytest.mark.parametrize("layer", [LAST, "block6", "block3"])
+def test_gradients_at_a_cut_that_depths_pass_by_are_those_of_finite_differences(deep, layer):
+    network = KerasNetwork(deep.model, deep.gradcam_layer)
+    pixels, code = images(1), 3
+    activations = network.activations(pixels, layer)
+    gradients = network.gradients(activations, code, layer)
+    assert np.isfinite(gradients).all()
+    name = network.layer_name(layer)
+    above = keras.Model([deep.model.get_layer(name).output, *beside(deep.model, name)], deep.model.output)
+    towards = gradients / np.linalg.norm(gradients)
+    step = 0.02 * np.linalg.norm(activations) / np.sqrt(activations.size)
+
+    def logit(share: float) -> float:
+        return float(above([np.asarray(activations) + share * step * towards, *activations.beside])[0, code])
+
+    assert (logit(1) - logit(-1)) / (2 * step) == pytest.approx(float(np.linalg.norm(gradients)), rel=0.03)
+
+
+def test_with_several_depths_a_path_of_activations_is_refused_and_of_images_is_not(deep):
+    explainer = Explainer(KerasNetwork(deep.model, deep.gradcam_layer))
+    pixels = images(1)[0]
+    with pytest.raises(ConfigError, match="sees 4 depths below it.*'image'"):
+        explainer.heatmap(pixels, "integrated", 1, "block6")
+    for method, layer in (("integrated", IMAGE), ("layercam", None), ("gradcam", LAST), ("integrated", "block2")):
+        heatmap = explainer.heatmap(pixels, method, 1, layer)
+        assert type(heatmap) is np.ndarray and heatmap.max() > 0
+
+
+def test_openvino_answers_and_explains_as_keras_does_with_several_depths(deep, tmp_path):
+    openvino = pytest.importorskip("openvino")
+    from core.engines import OPTIONS
+    from core.models.openvino_files import _converted
+
+    def compiled(function):
+        return openvino.Core().compile_model(_converted(function, tmp_path), "CPU", OPTIONS)
+
+    pixels = images(STEPS)
+    answer = answering_pass(deep.model, deep.gradcam_layer, deep.depths)
+    for one, other in zip(compiled(answer)(pixels).values(), answer(pixels), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-4)
+    network, shown = KerasNetwork(deep.model, deep.gradcam_layer), pixels.astype(np.float32)
+    slopes = compiled(network.slopes(IMAGE, odds=True, count=STEPS))
+    one = next(iter(slopes([shown, np.int32(4)]).values()))
+    other = network.gradients(shown, 4, IMAGE, odds=True)
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.9999
