@@ -218,8 +218,8 @@ def training(size: str) -> str:
         "lies below `train_from` stays as it was pretrained. `weights` says what it began with: `imagenet` is "
         "pretraining on ImageNet's photos, the head begins at random, set by the seed. Cross-entropy; the settings "
         f"name the optimizer and what ends the training.\n\nInput: the centre square of an image, resized to {size} "
-        "pixels, RGB from 0 to 255; scaling is inside the model. Augmented views (turns, rotation, shift, zoom, mirroring, "
-        "colour) are drawn of training images only."
+        "pixels, RGB from 0 to 255; scaling is inside the model. Augmented views (turns, rotation, shift, zoom, "
+        "mirroring, colour) are drawn of training images only."
     )
 
 
