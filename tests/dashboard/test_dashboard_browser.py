@@ -121,7 +121,7 @@ def test_a_click_on_a_cell_of_the_matrix_shows_exactly_its_images(page, address:
         page.mouse.click(x, y)
         page.wait_for_selector("h1:has-text('Gallery')")
         settled(page)
-        page.wait_for_selector(CARDS)
+        page.locator(f"{CARDS} >> text=/SYN_\\d+/").first.wait_for()  # a card is there before its words are
         number = "1 image" if count == 1 else f"{count} images"
         assert page.locator(f"text=/^{number}/").count() == 1
         assert page.locator(CARDS).count() == min(count, 12)
