@@ -16,7 +16,7 @@ from typing import Any, get_type_hints
 
 from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder
-from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.diagnoses import RESEARCH_NOTICE, notices
 from core.errors import DermLensError, TrainingStopped
 from core.presets import PRESETS
 from core.runs.all_runs import find_run
@@ -171,7 +171,7 @@ def headline(run: Run) -> str:
         f"Accuracy {_figure(test['accuracy']['value'])}; always answering nevus scores "
         f"{_figure(test['always_nevus_accuracy'])}",
     ]
-    return "\n".join([*lines, *([SYNTHETIC_NOTICE] if run.synthetic else []), RESEARCH_NOTICE])
+    return "\n".join([*lines, *notices(run.synthetic)])
 
 
 def _figure(value: float | None) -> str:

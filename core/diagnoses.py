@@ -89,3 +89,8 @@ RESEARCH_NOTICE = (
 SYNTHETIC_NOTICE = (
     "This model was trained on drawn, synthetic images. It shows how DermLens works and knows nothing about real skin."
 )
+
+
+def notices(synthetic: bool) -> list[str]:
+    """What every export says: the research-use notice, and before it that on drawn images where it applies."""
+    return [*([SYNTHETIC_NOTICE] if synthetic else []), RESEARCH_NOTICE]

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 ENGINES = ("openvino", "tensorflow")
 ANSWER, SLOPES, MADE_OF = "answer.xml", "slopes.xml", "made_of.json"
-BATCH = 4  # images in one pass: more are hardly faster, and need memory
 OPTIONS = {
     "PERFORMANCE_HINT": "LATENCY",
     "INFERENCE_PRECISION_HINT": "f32",  # or a machine with bfloat16 would answer otherwise than the training did
@@ -147,8 +146,7 @@ class OpenVinoNetwork:
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """(n, size, size, 3) uint8 -> (n, 7) float32."""
-        starts = range(0, len(pixels), BATCH)
-        return np.concatenate([self._answer(pixels[start : start + BATCH])[0] for start in starts])
+        return self._answer(pixels)[0]
 
     def grad_cam(self, pixels: np.ndarray, code_index: int) -> np.ndarray:
         """Grad-CAM at the last activation: (size, size, 3) uint8 -> (h, w) float32."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from core.data.quality import PROBLEMS, Quality
-from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE, Diagnosis
+from core.diagnoses import CODES, DIAGNOSES, Diagnosis, notices
 from core.explain.overlay import overlay
 
 STRANGE = "not_dermatoscopy"  # the reason for a refusal that does not lie in the image's quality
@@ -140,7 +140,7 @@ class Prediction:
             "quality": {code: REASONS[code] for code in self.quality.problems if code not in self.refusals},
             "run": self.run_id,
             "synthetic": self.synthetic,
-            "notice": f"{SYNTHETIC_NOTICE} {RESEARCH_NOTICE}" if self.synthetic else RESEARCH_NOTICE,
+            "notice": " ".join(notices(self.synthetic)),
         }
 
     def _figures(self) -> dict[str, Any]:

@@ -21,14 +21,14 @@ import numpy as np
 
 from core.data.images import ImageSource, model_input, read_image
 from core.data.quality import SEVERE, assess_quality
-from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
-from core.engines import BATCH, OpenVinoNetwork, chosen_engine, openvino_files
+from core.diagnoses import CODES, notices
+from core.engines import OpenVinoNetwork, chosen_engine, openvino_files
 from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
 from core.evaluation.trust import Trust
-from core.explain.explainer import Explainer
+from core.explain.explainer import BATCH, Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import CALIBRATION, MODEL, OUTLIERS, Run
@@ -270,9 +270,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(rows, indent=2))
     elif answers:
         print(_table(answers, options.show_anyway))
-        if predictor.synthetic:
-            print(SYNTHETIC_NOTICE)
-        print(RESEARCH_NOTICE)
+        print("\n".join(notices(predictor.synthetic)))
     return 0 if len(answers) == len(set(options.images)) else 1
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.diagnoses import notices
 from core.engines import openvino_files
 from core.errors import DermLensError, RunError
 from core.evaluation.card_texts import TAGS, Kind, kind_of
@@ -236,10 +236,9 @@ def _space_readme(run: Run, kind: Kind) -> str:
         "suggested_hardware": "cpu-basic",
         "tags": [*TAGS, *(["synthetic-data"] if run.synthetic else [])],
     }
-    said = ([SYNTHETIC_NOTICE] if run.synthetic else []) + [RESEARCH_NOTICE]
-    notices = "\n>\n".join(f"> **{notice}**" for notice in said)
+    quoted = "\n>\n".join(f"> **{notice}**" for notice in notices(run.synthetic))
     matter = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=120)
-    return f"---\n{matter}---\n\n" + ABOUT.format(notices=notices, run=run.id, licence=kind.licence)
+    return f"---\n{matter}---\n\n" + ABOUT.format(notices=quoted, run=run.id, licence=kind.licence)
 
 
 # ---- to the hub ----------------------------------------------------------------------------------
@@ -317,7 +316,7 @@ def main(arguments: list[str] | None = None) -> int:
     except DermLensError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print("\n".join([*([SYNTHETIC_NOTICE] if run.synthetic else []), RESEARCH_NOTICE]))
+    print("\n".join(notices(run.synthetic)))
     return 0
 
 

@@ -25,7 +25,7 @@ from core.data.ham10000 import EXAMPLES, NO_IMAGES
 from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
 from core.data.splits import class_weights
-from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.diagnoses import CODES, notices
 from core.errors import DatasetError, DermLensError, RunError
 from core.evaluation.calibration import calibrated
 from core.evaluation.results import training_weights
@@ -212,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     print(f"{len(made.table):,} images, {options.scores} scores: {options.out}")
-    print("\n".join([*([SYNTHETIC_NOTICE] if run.synthetic else []), RESEARCH_NOTICE]))
+    print("\n".join(notices(run.synthetic)))
     return 0
 
 

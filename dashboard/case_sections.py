@@ -16,7 +16,7 @@ from core.cases.agreement import Agreement, Change, agreements, changes, counted
 from core.cases.case import COMMENT_LENGTH, Case
 from core.cases.handover import DRAWN, HandOver, hand_over
 from core.cases.log import CaseLog
-from core.data.images import at_most, read_image
+from core.data.images import as_jpeg, at_most, read_image
 from core.diagnoses import CODES, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.places import confirmed_cases_folder
@@ -145,7 +145,7 @@ def detail(log: CaseLog, case: Case) -> None:
     """One case: its image, what was said of it, and the form for what is known now."""
     left, right = st.columns([2, 3])
     with left:
-        picture = loaders.as_jpeg(at_most(read_image(log.image(case.id)), loaders.DISPLAY_SIDE))
+        picture = as_jpeg(at_most(read_image(log.image(case.id)), loaders.DISPLAY_SIDE))
         st.image(picture, width="stretch", alt="The image that was assessed")
         st.caption(f"Case {case.id}  \nKept {case.time:%d %B %Y, %H:%M} UTC  \nRun {case.run}")
         if st.button("Delete this case…", icon=":material/delete:", key="cases_delete"):

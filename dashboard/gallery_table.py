@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.data.images import at_most, read_image
-from core.diagnoses import RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.data.images import as_jpeg, at_most, read_image
+from core.diagnoses import notices
 from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.run import Run
@@ -120,7 +120,7 @@ def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("answers.csv", findings.as_csv(rows))
-        notice = f"{SYNTHETIC_NOTICE}\n{RESEARCH_NOTICE}" if run.synthetic else RESEARCH_NOTICE
+        notice = "\n".join(notices(run.synthetic))
         archive.writestr(
             "README.txt",
             f"{notice}\n\nAnswers of the run {run.id}. answers.csv holds all {len(rows):,} of them; of the first "
@@ -128,7 +128,7 @@ def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:
         )
         overlays = loaders.overlays(run, [(paths[row.image_id], row.predicted) for row in shown], EXPORTED_SIDE)
         for row, overlay in zip(shown, overlays, strict=True):
-            image = loaders.as_jpeg(at_most(read_image(paths[row.image_id]), EXPORTED_SIDE))
+            image = as_jpeg(at_most(read_image(paths[row.image_id]), EXPORTED_SIDE))
             archive.writestr(f"{row.image_id}.jpg", image)
             archive.writestr(f"{row.image_id}-{row.predicted}-research-only.jpg", overlay)
     return stream.getvalue()

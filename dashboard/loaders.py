@@ -15,7 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -23,7 +22,7 @@ from streamlit.runtime.scriptrunner import script_runner
 
 from core.config import TrainConfig
 from core.data.ham10000 import Dataset, index_dataset
-from core.data.images import at_most, model_input, read_image
+from core.data.images import as_jpeg, at_most, model_input, read_image
 from core.data.masks import find_masks, whole_mask
 from core.diagnoses import CODES
 from core.errors import DermLensError
@@ -359,11 +358,6 @@ def thumbnail(path: str) -> bytes | None:
 @st.cache_data(max_entries=2000, show_spinner=False)
 def _thumbnail(path: str, stamp: int) -> bytes:
     return as_jpeg(at_most(read_image(path), THUMBNAIL_SIDE))
-
-
-def as_jpeg(pixels: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 RGB as the bytes of a JPEG file."""
-    return cv2.imencode(".jpg", pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[1].tobytes()
 
 
 # ---- answers -----------------------------------------------------------------------------------

@@ -119,6 +119,11 @@ def at_most(image: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
 
 
+def as_jpeg(image: np.ndarray, quality: int = 92) -> bytes:
+    """(H, W, 3) uint8 RGB as the bytes of a JPEG file, of a quality from 1 to 100."""
+    return cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
 def model_input(image: np.ndarray, size: int) -> np.ndarray:
     """The centre square, resized: the aspect ratio of a lesion is kept.
 

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from core.data.ham10000 import Dataset, load_dataset
-from core.diagnoses import BY_CODE, CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.diagnoses import BY_CODE, CODES, notices
 from core.errors import DermLensError
 from core.evaluation.examination import examine
 from core.evaluation.results import prediction_table
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(without_nan(figures), indent=2))
     else:
         print(as_table(figures))
-        print("\n".join([*([SYNTHETIC_NOTICE] if run.synthetic else []), RESEARCH_NOTICE]))
+        print("\n".join(notices(run.synthetic)))
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from core.config import TrainConfig
-from core.diagnoses import DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.diagnoses import DIAGNOSES, notices
 from core.evaluation import card_examination as examined
 from core.evaluation import card_tables as tables
 from core.evaluation import card_texts as texts
@@ -96,13 +96,12 @@ class _Facts:
 
 def _sections(facts: _Facts) -> list[str]:
     run, test = facts.run, facts.test
-    notices = ([SYNTHETIC_NOTICE] if run.synthetic else []) + [RESEARCH_NOTICE]
     part = dict(zip(facts.splits["image_id"], facts.splits["split"], strict=True))
     audited = facts.audited
     return [
         f"# DermLens {run.id}",
         texts.FIRST_PARAGRAPH,
-        *(f"> **{notice}**" for notice in notices),
+        *(f"> **{notice}**" for notice in notices(run.synthetic)),
         "## Summary",
         _summary(facts),
         "## Intended use",

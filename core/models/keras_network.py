@@ -15,8 +15,6 @@ from core.models.classifier import answering_pass, beside, upper_part
 from core.models.features import feature_layers
 from core.models.frozen import frozen
 
-BATCH = 4  # the fastest on two cores: a larger one leaves the processor's cache
-
 
 class Activations(np.ndarray):
     """What a layer gives, and what passes it by in the same images. Arithmetic with it gives plain arrays.
@@ -89,8 +87,7 @@ class KerasNetwork:
                     input_signature=[self._pixels()],
                 )
             )
-        starts = range(0, len(pixels), BATCH)
-        return np.concatenate([self._forward(pixels[start : start + BATCH])[0].numpy() for start in starts])
+        return self._forward(pixels)[0].numpy()
 
     def grad_cam(self, pixels: np.ndarray, code_index: int) -> np.ndarray:
         """Grad-CAM at the last activation: (size, size, 3) uint8 -> (h, w) float32."""

@@ -1,6 +1,5 @@
 """train(run): from a configuration in a run folder to a finished run. Writes only through Run."""
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from core.data.splits import (
     split_fingerprint,
 )
 from core.diagnoses import CODES
+from core.engines import model_hash
 from core.errors import DatasetError, RunError
 from core.evaluation.results import training_weights, write_results
 from core.models.backbones import PIXEL_RANGE
@@ -245,8 +245,7 @@ def _save_model(run: Run, classifier: Classifier) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise RunError(f"{MODEL} must be written to {run.folder}. Received: {error}. Free some disk.") from error
-    digest = hashlib.sha256((run.folder / MODEL).read_bytes()).hexdigest()
-    run.write_json(MANIFEST, run.manifest() | {"model_sha256": digest})
+    run.write_json(MANIFEST, run.manifest() | {"model_sha256": model_hash(run)})
 
 
 def _convert(run: Run) -> None:

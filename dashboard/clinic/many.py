@@ -9,7 +9,7 @@ import pandas as pd
 
 from core import predictor
 from core.data.images import at_most
-from core.diagnoses import BY_CODE, CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.diagnoses import BY_CODE, CODES, RESEARCH_NOTICE, notices
 from core.errors import ImageError
 from core.prediction import Prediction
 from dashboard.clinic import markup
@@ -59,7 +59,7 @@ def assess_many(uploads: list[Upload], language: str, session: str) -> list[Line
         if not prediction.refused:
             small = at_most(prediction.image, PICTURE_SIDE)
             picture = jpeg(replace(prediction, image=small).overlay())
-        lines.append(Line(file, replace(prediction, image=prediction.image[:1, :1]), "", picture))
+        lines.append(Line(file, replace(prediction, image=prediction.image[:1, :1].copy()), "", picture))
     return lines
 
 
@@ -117,7 +117,7 @@ def as_zip(lines: list[Line]) -> bytes:
     """The table, and each image that was answered with the heatmap of its answer over it."""
     stream = io.BytesIO()
     synthetic = any(line.prediction and line.prediction.synthetic for line in lines)
-    notice = f"{SYNTHETIC_NOTICE}\n{RESEARCH_NOTICE}" if synthetic else RESEARCH_NOTICE
+    notice = "\n".join(notices(synthetic))
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("README.txt", f"{notice}\n")
         archive.writestr("answers.csv", as_csv(lines))

@@ -4,11 +4,10 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-import cv2
 import numpy as np
 import pandas as pd
 
-from core.data.images import model_input, read_image
+from core.data.images import as_jpeg, model_input, read_image
 from core.errors import ImageError
 from dashboard.clinic.markup import name
 from dashboard.clinic.texts import text
@@ -18,8 +17,8 @@ QUALITY = 90  # of JPEG
 
 
 def jpeg(image: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 RGB as the bytes of a JPEG file."""
-    return cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    """(H, W, 3) uint8 RGB as the bytes of a JPEG file, as the page and its exports show it."""
+    return as_jpeg(image, QUALITY)
 
 
 def comparison(image: np.ndarray | None, overlay: np.ndarray | None, code: str, language: str) -> str:

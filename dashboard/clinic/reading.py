@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import io
 import json
 import uuid
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import gradio as gr
 import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from core.cases.case import OLDEST
 from core.cases.log import CaseLog, NewCase
@@ -241,11 +244,6 @@ def _problem(error: DermLensError, language: str) -> str:
 
 def _png(picture: np.ndarray) -> bytes:
     """A PNG file that says what it is for, for whoever opens it later."""
-    import io
-
-    from PIL import Image
-    from PIL.PngImagePlugin import PngInfo
-
     said = PngInfo()
     said.add_text("Comment", RESEARCH_NOTICE)
     stream = io.BytesIO()

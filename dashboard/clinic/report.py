@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from core.data.images import at_most
 from core.diagnoses import BY_CODE, CODES, Diagnosis
 from core.errors import RunError
 from core.prediction import Prediction
@@ -48,7 +49,6 @@ from dashboard.clinic.sheet import (
     Style,
     beside,
     plain,
-    shrunk,
     space,
     stack,
 )
@@ -242,7 +242,7 @@ def _inked(diagnosis: Diagnosis, style: Style) -> Style:
 
 
 def _pictures(report: _Report, sheet: Sheet, height: float) -> Block:
-    image = shrunk(report.prediction.image, PICTURES[0])
+    image = at_most(report.prediction.image, PICTURES[0])
     given = sheet.picture(image, 0, HALF, height)
     if not report.shown:
         return given

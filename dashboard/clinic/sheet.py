@@ -9,13 +9,13 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
 from fontTools.ttLib import TTFont
 from fpdf import FPDF
 from fpdf.fonts import TTFFont
 from fpdf.output import OutputProducer, PDFInfo
 
+from core.data.images import at_most
 from dashboard.clinic.pictures import jpeg
 from dashboard.clinic.texts import RIGHT_TO_LEFT, text
 
@@ -306,16 +306,7 @@ class Sheet:
         return WIDTH - MARGIN - x - width if self.mirrored else MARGIN + x
 
 
-def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
-    """The image, no larger than a longer side in pixels."""
-    scale = longest / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    size = [max(1, round(side * scale)) for side in image.shape[1::-1]]
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-
-
 def as_file(image: np.ndarray) -> bytes:
     """(H, W, 3) uint8 RGB as a JPEG file that leaves the report small."""
-    files = (jpeg(shrunk(image, longest)) for longest in PICTURES)
-    return next((file for file in files if len(file) <= HEAVIEST), jpeg(shrunk(image, PICTURES[-1])))
+    files = (jpeg(at_most(image, longest)) for longest in PICTURES)
+    return next((file for file in files if len(file) <= HEAVIEST), jpeg(at_most(image, PICTURES[-1])))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.places import PROJECT
 from core.predictor import Predictor
@@ -40,6 +41,16 @@ class Clinic:
         calibration = self.run.calibration()
         refusal = calibration["refusal"] | {"threshold": strangeness}
         self.run.write_json(CALIBRATION, calibration | {"refusal": refusal})
+
+
+def opened(view: str, section: str) -> AppTest:
+    """A page of the dashboard, at one of its sections; it must not raise."""
+    app = AppTest.from_file(str(PROJECT / "dashboard" / "app.py"), default_timeout=60)
+    app.session_state[f"{view}_section"] = section
+    app.run()
+    app.switch_page(f"views/{view}.py").run()
+    assert not app.exception
+    return app
 
 
 def free_port() -> int:

@@ -1,6 +1,7 @@
 """The audit page: what was found is shown, and what is decided reaches the next training."""
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -10,13 +11,11 @@ from streamlit.testing.v1 import AppTest
 from core.data.decisions import EXCLUDE, Decisions
 from core.data.splits import EXCLUDED, split_by_lesion, torn_lesions
 from core.diagnoses import CODES, RESEARCH_NOTICE
-from core.places import PROJECT
 from core.runs import run as contract
 from core.runs.all_runs import promote
 from core.runs.run import Run
 from dashboard import findings, loaders
-
-APP = str(PROJECT / "dashboard" / "app.py")
+from tests.dashboard.conftest import opened
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +44,7 @@ def audited(tiny_run: Run, runs_folder: Path, tmp_path: Path, monkeypatch: pytes
     return run
 
 
-def page(section: str) -> AppTest:
-    app = AppTest.from_file(APP, default_timeout=60)
-    app.session_state["audit_section"] = section
-    app.run()
-    app.switch_page("views/audit.py").run()
-    assert not app.exception
-    return app
+page = partial(opened, "audit")
 
 
 def words(app: AppTest) -> str:

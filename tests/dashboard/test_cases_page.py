@@ -12,6 +12,7 @@ from core.diagnoses import CODES, RESEARCH_NOTICE
 from core.errors import CaseLogError
 from core.places import PROJECT
 from dashboard import case_sections, findings, loaders
+from tests.dashboard.conftest import opened
 
 APP = str(PROJECT / "dashboard" / "app.py")
 
@@ -45,12 +46,7 @@ def keep(
 
 
 def page(section: str = case_sections.LIST) -> AppTest:
-    app = AppTest.from_file(APP, default_timeout=60)
-    app.session_state["cases_section"] = section
-    app.run()
-    app.switch_page("views/cases.py").run()
-    assert not app.exception
-    return app
+    return opened("cases", section)
 
 
 def words(app: AppTest) -> str:
