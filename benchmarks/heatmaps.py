@@ -30,11 +30,9 @@ from core.explain.explainer import Explainer
 from core.explain.faithfulness import area, centred_gaussian, random_map
 from core.explain.methods import METHODS
 from core.explain.perturbation import blurred
-from core.models.classifier import load_model
-from core.models.keras_network import KerasNetwork
+from core.models.keras_network import load_ensemble
 from core.runs.all_runs import find_run, served_run
 from core.runs.files import without_nan
-from core.runs.run import MODEL
 
 BASELINES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "blur 5/224": blurred,
@@ -116,17 +114,12 @@ def main() -> None:
     folder = Path(run.manifest()["data"]["folder"])
     splits, images = run.splits(), index_dataset(folder).images
     test = images[images["image_id"].isin(splits.loc[splits["split"] == "test", "image_id"])]
-    model, layer, seed = load_model(run.folder / MODEL), run.manifest()["gradcam_layer"], run.config().seed
+    ensemble, seed = load_ensemble(run), run.config().seed
     if options.baselines:
-        print(compare_baselines(Explainer(KerasNetwork(model, layer)), test, options.count, seed))
+        print(compare_baselines(Explainer(ensemble), test, options.count, seed))
         return
     if options.cost:
-        print(
-            costs(
-                Explainer(KerasNetwork(model, layer)),
-                model_input(read_image(test["path"].iloc[0]), model.input.shape[1]),
-            )
-        )
+        print(costs(Explainer(ensemble), model_input(read_image(test["path"].iloc[0]), ensemble.size)))
         return
     started = time.monotonic()
 
@@ -135,7 +128,7 @@ def main() -> None:
             print(f"{done} of {total}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
 
     masks = find_masks(options.masks or folder)
-    figures = measure_heatmaps(model, layer, test, masks, options.count, seed, step)
+    figures = measure_heatmaps(ensemble, test, masks, options.count, seed, step)
     if options.json:
         options.json.write_text(json.dumps(without_nan(figures), indent=2))
     print(report(figures))

@@ -109,6 +109,14 @@ class TrainConfig:
         high=1.0,
     )
 
+    test_views: int = _setting(
+        1,
+        "Exact turns of an image that are answered: logits and heatmaps are their mean. The refusal looks at the "
+        "upright image alone.",
+        "Augmentation",
+        choices=(1, 2, 4, 8),
+    )
+
     optimizer: str = _setting(
         ADAM, "Adam, or AdamW, which also draws weights towards zero.", "Optimisation", choices=OPTIMIZERS
     )

@@ -28,6 +28,7 @@ from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
 from core.evaluation.trust import Trust
+from core.explain.ensemble import Ensemble
 from core.explain.explainer import BATCH, Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import find_run, served_run
@@ -60,9 +61,10 @@ class Predictor:
             ) from error
         self.run = run
         self.synthetic = run.synthetic
-        self.outliers = self._read_outliers(run.folder / OUTLIERS)
+        self._networks = run.members() or [run]
+        self.outliers = [self._read_outliers(network.folder / OUTLIERS) for network in self._networks]
         self._measured = run.metrics().get("test", {}).get("operating_points", {})
-        self._network = self._load_network(engine)
+        self._network = Ensemble([self._load_network(network, engine) for network in self._networks], self.views)
 
     def _read(self, manifest: dict[str, Any], calibration: dict[str, Any]) -> None:
         if tuple(manifest["classes"]) != CODES:
@@ -71,10 +73,10 @@ class Predictor:
                 f"Received: {manifest['classes']}. Train the run again."
             )
         self.size = int(manifest["image_size"])
+        _ = manifest["backbone"], manifest["gradcam_layer"]
         self.trust = Trust.from_dict(calibration)
         self.heatmap_scale = float(calibration["heatmap_scale"])
-        self._gradcam_layer = str(manifest["gradcam_layer"])
-        self._backbone = str(manifest["backbone"])
+        self.views = int(manifest.get("test_views", 1))
 
     @staticmethod
     def _read_outliers(path: Path) -> Outliers | None:
@@ -104,22 +106,26 @@ class Predictor:
         """Heatmaps of every kind and depth of this run's network."""
         return Explainer(self._network)
 
-    def _load_network(self, engine: str | None) -> "OpenVinoNetwork | KerasNetwork":
+    @staticmethod
+    def _load_network(run: Run, engine: str | None) -> "OpenVinoNetwork | KerasNetwork":
+        """One network: of the run itself, or of a member."""
+        manifest = run.manifest()
+
+        def load_keras() -> "KerasNetwork":
+            from core.models.classifier import load_model
+            from core.models.keras_network import KerasNetwork
+
+            return KerasNetwork(load_model(run.folder / MODEL), manifest["gradcam_layer"])
+
         if (engine or chosen_engine()) == "tensorflow":
-            return self._load_keras()
+            return load_keras()
         try:
-            return OpenVinoNetwork(openvino_files(self.run), self._backbone, self.size, self._load_keras)
+            return OpenVinoNetwork(openvino_files(run), manifest["backbone"], manifest["image_size"], load_keras)
         except (RunError, ImportError) as error:
             if engine:
                 raise
-            logging.getLogger(__name__).warning("Run %s answers with TensorFlow: %s", self.run.id, error)
-            return self._load_keras()
-
-    def _load_keras(self) -> "KerasNetwork":
-        from core.models.classifier import load_model
-        from core.models.keras_network import KerasNetwork
-
-        return KerasNetwork(load_model(self.run.folder / MODEL), self._gradcam_layer)
+            logging.getLogger(__name__).warning("Run %s answers with TensorFlow: %s", run.id, error)
+            return load_keras()
 
     def predict(self, image: ImageSource) -> Prediction:
         """What the run says of one image.
@@ -144,12 +150,23 @@ class Predictor:
         pixels = np.stack([model_input(original, self.size) for original in originals])
         logits, maps, features = self._network.answer(pixels)
         probabilities = self.trust.calibration.probabilities(logits)
-        strangeness = self.outliers.score(features) if self.outliers else np.full(len(originals), np.nan)
+        strangeness = self._strangeness(features)
         beats = self._heatmap_beats()
         return [
             self._prediction(original, logits[n], probabilities[n], maps[n], features[n], strangeness[n], beats)
             for n, original in enumerate(originals)
         ]
+
+    def _strangeness(self, features: np.ndarray) -> np.ndarray:
+        """(n,): the mean of the networks' scores, each of its own features; NaN where one has none."""
+        scores, start = [], 0
+        for outliers in self.outliers:
+            if outliers is None:
+                return np.full(len(features), np.nan)
+            end = start + len(outliers.mean)
+            scores.append(outliers.score(features[:, start:end]))
+            start = end
+        return np.mean(scores, axis=0)
 
     def _prediction(
         self,

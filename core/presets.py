@@ -58,6 +58,7 @@ _DERMLENS = {
     "zoom": 0.0,
     "flips": False,
     "colour": 0.0,
+    "test_views": 4,
 }
 PRESETS = {
     "same": Preset("As the chosen run", "Its settings, to change one of them.", {}),

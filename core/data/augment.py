@@ -2,6 +2,7 @@
 another clinic; drawn from a seed."""
 
 import hashlib
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,11 @@ from core.data.camera import brightness, white_balance
 
 TURNS = 8
 """Ways to lay a square picture on itself: a whole cycle of views."""
+
+
+def exact_turns(config: TrainConfig) -> TrainConfig:
+    """The settings by which a view is the exact turn of its number, and nothing else."""
+    return replace(config, turns=True, rotation=0.0, shift=0.0, zoom=0.0, flips=False, colour=0.0)
 
 
 def view_generator(seed: int, image_id: str, view: int) -> np.random.Generator:
@@ -31,6 +37,13 @@ def turned(pixels: np.ndarray, view: int) -> np.ndarray:
     """
     number = view % TURNS
     return np.ascontiguousarray(np.rot90(pixels if number < TURNS // 2 else pixels[:, ::-1], number % 4))
+
+
+def turned_back(maps: np.ndarray, view: int) -> np.ndarray:
+    """Undo `turned` for what was computed of the turned image: (..., h, h), and so it comes back."""
+    number = view % TURNS
+    upright = np.rot90(maps, -(number % 4), axes=(-2, -1))
+    return np.ascontiguousarray(upright if number < TURNS // 2 else upright[..., ::-1])
 
 
 def augmented(pixels: np.ndarray, config: TrainConfig, dice: np.random.Generator, view: int = 0) -> np.ndarray:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import keras
 import numpy as np
 import pandas as pd
 
@@ -36,6 +35,7 @@ from core.evaluation.subgroups import subgroup_figures
 from core.evaluation.suspicion import label_table
 from core.models.classifier import load_model, sensor_of
 from core.models.features import feature_layers
+from core.models.keras_network import load_ensemble
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import cache_root
@@ -80,10 +80,6 @@ class _Work:
     dataset: Dataset
     splits: pd.DataFrame
     progress: Progress
-
-    def model(self) -> keras.Model:
-        """The flat model of the run."""
-        return load_model(self.run.folder / MODEL)
 
     def of_part(self, part: str) -> pd.DataFrame:
         """The images of one part of the split."""
@@ -131,7 +127,7 @@ def _same_dataset(run: Run) -> Dataset:
 def _fit_again(work: _Work) -> None:
     """What training fits on the calibration split, for a run of an older DermLens."""
     run, manifest = work.run, work.run.manifest()
-    model, layer = work.model(), manifest["gradcam_layer"]
+    model, layer = load_model(run.folder / MODEL), manifest["gradcam_layer"]
     sensor = sensor_of(model, layer, feature_layers(BACKBONES[work.config.backbone]))
     pooled = model.get_layer(layer).output.shape[-1]
     strangeness = fit_strangeness(
@@ -214,8 +210,7 @@ def _heatmaps(work: _Work) -> None:
     if not work.config.measured_heatmaps:
         return
     figures = measure_heatmaps(
-        work.model(),
-        work.run.manifest()["gradcam_layer"],
+        load_ensemble(work.run),
         work.of_part("test"),
         find_masks(work.dataset.folder),
         work.config.measured_heatmaps,

@@ -20,6 +20,7 @@ from core.backbones import BACKBONES
 from core.data.images import model_input, read_image
 from core.data.masks import model_mask
 from core.evaluation.bootstrap import Figure, LesionBootstrap, percentile_interval, ratio
+from core.explain.ensemble import Ensemble
 from core.explain.explainer import LAST, Explainer
 from core.explain.faithfulness import area, centred_gaussian, energy, pointing, random_map, rank_correlation
 from core.explain.methods import DEFAULT_METHOD, METHODS
@@ -50,8 +51,7 @@ Row = dict[str, float]
 
 
 def measure_heatmaps(
-    model: keras.Model,
-    gradcam_layer: str,
+    ensemble: Ensemble,
     images: pd.DataFrame,
     masks: dict[str, str],
     count: int,
@@ -61,8 +61,7 @@ def measure_heatmaps(
     """Measure every method on images drawn from a test split.
 
     Args:
-        model: a flat model. Its weights are shuffled meanwhile and put back.
-        gradcam_layer: name of its last activation.
+        ensemble: of networks of Keras. Their weights are shuffled meanwhile and put back.
         images: of the test split: image_id, lesion_id, path.
         masks: image_id -> path of its lesion mask, where there is one.
         count: how many images are drawn at most.
@@ -74,8 +73,7 @@ def measure_heatmaps(
         controls, lesion, randomised, seconds and how, in words. A figure has value, low, high and n.
     """
     started = time.monotonic()
-    network = KerasNetwork(model, gradcam_layer)
-    explainer = Explainer(network)
+    explainer = Explainer(ensemble)
     chosen = images.sample(min(count, len(images)), random_state=seed)
     total = len(chosen) + min(RANDOMISED_IMAGES, len(chosen))
     measured: list[dict[str, Row]] = []
@@ -111,7 +109,7 @@ def measure_heatmaps(
         "lesion": {"area": _figure(answers["area"], bootstrap), "centre": _figure(answers["centre"], bootstrap)},
         "answer_survives_blur": _figure(answers["kept"], bootstrap),
         "randomised": _randomised(
-            network,
+            explainer,
             pixels,
             maps,
             chosen["lesion_id"].to_numpy()[: len(pixels)],
@@ -192,7 +190,7 @@ def _method_figures(table: dict[str, pd.DataFrame], name: str, bootstrap: Lesion
 
 
 def _randomised(
-    network: KerasNetwork,
+    explainer: Explainer,
     pixels: list[np.ndarray],
     maps: list[dict[str, np.ndarray]],
     lesions: np.ndarray,
@@ -205,18 +203,21 @@ def _randomised(
     """
     methods = [name for name in METHODS if name not in EQUAL and name != "occlusion"]
     found: dict[str, dict[str, list[float]]] = {stage: {name: [] for name in methods} for stage in ("head", "top")}
-    kept, explainer = network.model.get_weights(), Explainer(network)
+    networks = [network for network in explainer.network.networks if isinstance(network, KerasNetwork)]
+    kept = [network.model.get_weights() for network in networks]
     try:
         for stage in found:
             for index, (seen, before) in enumerate(zip(pixels, maps, strict=True)):
-                _shuffle(network, stage, np.random.default_rng([seed, index]))  # another network for each image
+                for network in networks:
+                    _shuffle(network, stage, np.random.default_rng([seed, index]))  # another one for each image
                 after = explainer.heatmaps(seen, methods, int(before["code"]))
                 for name in methods:
                     found[stage][name].append(rank_correlation(before[name], after[name]))
                 if stage == "top":
                     step(index + 1)
     finally:
-        network.model.set_weights(kept)
+        for network, weights in zip(networks, kept, strict=True):
+            network.model.set_weights(weights)
     bootstrap = LesionBootstrap(lesions, seed)
     return {stage: {name: _figure(values, bootstrap) for name, values in each.items()} for stage, each in found.items()}
 

@@ -10,8 +10,9 @@ All four weigh the layer's activations by the gradient of one diagnosis's logit 
 At the last activation before an average pooling the gradient is the same at every place: there HiResCAM is Grad-CAM.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 _TINY = 1e-12
@@ -59,6 +60,22 @@ CAMS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "gradcam++": grad_cam_plus_plus,
     "layercam": layer_cam,
 }
+
+
+def mean_map(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of heatmaps (..., h, w), on the finest grid that there is among them; float32."""
+    if len(maps) == 1:
+        return maps[0]
+    finest = max((heatmap.shape[-2:] for heatmap in maps), key=lambda sides: sides[0])
+    return np.stack([_on_grid(heatmap, finest) for heatmap in maps]).mean(axis=0)
+
+
+def _on_grid(maps: np.ndarray, sides: tuple[int, int]) -> np.ndarray:
+    if maps.shape[-2:] == sides:
+        return maps
+    flat = maps.reshape(-1, *maps.shape[-2:])
+    drawn = np.stack([cv2.resize(one, sides[::-1], interpolation=cv2.INTER_LINEAR) for one in flat])
+    return drawn.reshape(*maps.shape[:-2], *sides)
 
 
 def _positive(weighted: np.ndarray) -> np.ndarray:

@@ -4,16 +4,19 @@ Whatever can run a network and give gradients can be explained: Keras, or OpenVI
 """
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from core.backbones import Backbone
 from core.errors import ConfigError
 from core.explain import faithfulness, integrated, perturbation
-from core.explain.cam import CAMS
+from core.explain.cam import CAMS, mean_map
 from core.explain.faithfulness import Curves
 from core.explain.methods import METHODS
+
+if TYPE_CHECKING:
+    from core.explain.ensemble import Ensemble
 
 LAST, IMAGE = "last activation", "image"
 BATCH = 4  # images in one pass: more leave the processor's cache, are hardly faster, and need memory
@@ -53,13 +56,16 @@ class Network(Protocol):
 
 
 class Explainer:
-    """One network, ready to be explained.
+    """Networks that answer as one, ready to be explained.
+
+    A heatmap is the mean of the networks' own, of the upright image; Grad-CAM of the last activation, which goes with
+    the answer, also of the turns that the answer is made of.
 
     Args:
         network: that is asked.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: "Ensemble") -> None:
         self.network = network
         self.size = network.size
         self.layers = network.layers
@@ -92,39 +98,39 @@ class Explainer:
         self, pixels: np.ndarray, methods: Iterable[str], code_index: int, layer: str | None = None
     ) -> dict[str, np.ndarray]:
         """Heatmaps by several methods, which share the passes that they have in common; see `heatmap`."""
-        found, passes = {}, {}
-        for method in methods:
+        cuts = {method: layer or self.default_layer(method) for method in methods}
+        for method, cut in cuts.items():
             if method not in METHODS:
                 raise ConfigError(f"A heatmap's method is one of {', '.join(METHODS)}. Received: {method!r}.")
-            cut = layer or self.default_layer(method)
             if cut not in self.layers:
                 raise ConfigError(f"A cut point is one of {', '.join(self.layers)}. Received: {cut!r}.")
+        found = {}
+        if cuts.get("gradcam") == LAST:
+            found["gradcam"] = self.network.grad_cam(pixels, code_index)
+        others = {method: cut for method, cut in cuts.items() if method not in found}
+        each = [self._heatmaps_of(network, pixels, others, code_index) for network in self.network.networks]
+        return found | {method: mean_map([own[method] for own in each]) for method in others}
+
+    def _heatmaps_of(
+        self, network: Network, pixels: np.ndarray, cuts: dict[str, str], code_index: int
+    ) -> dict[str, np.ndarray]:
+        """One network's heatmaps: method -> cut point gives method -> (h, w)."""
+        found, passes = {}, {}
+        for method, cut in cuts.items():
             if method == "occlusion":
-                found[method] = self._occlusion(pixels, code_index)
+                found[method] = self._occlusion(network, pixels, code_index)
             elif method == "integrated":
-                found[method] = self._integrated(pixels, code_index, cut)
-            elif (method, cut) == ("gradcam", LAST):
-                found[method] = self.network.grad_cam(pixels, code_index)
+                found[method] = _integrated(network, pixels, code_index, cut)
             else:
                 if cut not in passes:
-                    activations = self.network.activations(pixels[None], cut)
-                    passes[cut] = activations[0], self.network.gradients(activations, code_index, cut)[0]
+                    activations = network.activations(pixels[None], cut)
+                    passes[cut] = activations[0], network.gradients(activations, code_index, cut)[0]
                 found[method] = CAMS[method](*passes[cut])
         return found
 
-    def _logits(self, pixels: np.ndarray) -> np.ndarray:
-        """(n, size, size, 3) uint8 -> (n, 7) float32, in passes of `BATCH`."""
-        starts = range(0, len(pixels), BATCH)
-        return np.concatenate([self.network.logits(pixels[start : start + BATCH]) for start in starts])
-
-    def _integrated(self, pixels: np.ndarray, code_index: int, layer: str) -> np.ndarray:
-        end, start = self.network.activations(np.stack([pixels, perturbation.blurred(pixels)]), layer)
-        slopes = self.network.gradients(integrated.way(start, end), code_index, layer, odds=True)
-        return integrated.integrated_map(start, end, slopes)
-
-    def _occlusion(self, pixels: np.ndarray, code_index: int) -> np.ndarray:
+    def _occlusion(self, network: Network, pixels: np.ndarray, code_index: int) -> np.ndarray:
         views = perturbation.mixed(pixels, perturbation.blurred(pixels), perturbation.patches(self.size))
-        scores = log_odds(self._logits(np.concatenate([pixels[None], views])), code_index)
+        scores = log_odds(_logits(network, np.concatenate([pixels[None], views])), code_index)
         return perturbation.occlusion_map(scores[0] - scores[1:])
 
     def faithfulness(
@@ -151,7 +157,7 @@ class Explainer:
             for fraction in fractions[1:-1]:
                 cover = perturbation.soft(ranks < fraction * ranks.size)
                 views += [perturbation.mixed(pixels, baseline, cover), perturbation.mixed(pixels, baseline, 1 - cover)]
-        logits = self._logits(np.stack(views))
+        logits = _logits(self.network, np.stack(views))
         scores = 1 / (1 + np.exp(-log_odds(logits, code_index)))
         whole, gone = scores[:2]
         inner = scores[2:].reshape(len(heatmaps), -1, 2)
@@ -161,6 +167,18 @@ class Explainer:
             {name: np.r_[gone, curve[:, 1], whole] for name, curve in zip(heatmaps, inner, strict=True)},
             bool(logits[1].argmax() == code_index),
         )
+
+
+def _logits(network: "Network | Ensemble", pixels: np.ndarray) -> np.ndarray:
+    """(n, size, size, 3) uint8 -> (n, 7) float32, in passes of `BATCH`."""
+    starts = range(0, len(pixels), BATCH)
+    return np.concatenate([network.logits(pixels[start : start + BATCH]) for start in starts])
+
+
+def _integrated(network: Network, pixels: np.ndarray, code_index: int, layer: str) -> np.ndarray:
+    end, start = network.activations(np.stack([pixels, perturbation.blurred(pixels)]), layer)
+    slopes = network.gradients(integrated.way(start, end), code_index, layer, odds=True)
+    return integrated.integrated_map(start, end, slopes)
 
 
 def log_odds(logits: np.ndarray, code_index: int) -> np.ndarray:

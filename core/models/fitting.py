@@ -205,9 +205,9 @@ def compiled_logits(model: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
     return logits
 
 
-def all_logits(predict: Callable[[np.ndarray], tf.Tensor], take: Take, rows: np.ndarray) -> np.ndarray:
-    """(len(rows), 7) logits of the first view of each row."""
-    batches = in_batches(rows, np.zeros(len(rows), int), EVALUATION_BATCH)
+def all_logits(predict: Callable[[np.ndarray], tf.Tensor], take: Take, rows: np.ndarray, view: int = 0) -> np.ndarray:
+    """(len(rows), 7) logits of one view of each row."""
+    batches = in_batches(rows, np.full(len(rows), view), EVALUATION_BATCH)
     return np.concatenate([np.asarray(predict(inputs)) for inputs in read_ahead(take, batches)])
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import tensorflow as tf
 
 from core.config import TrainConfig
+from core.data.augment import exact_turns
 from core.data.decisions import Decisions
 from core.data.ham10000 import Dataset, extra_folders, find_dataset, load_dataset
 from core.data.loading import PixelSource, Take
@@ -30,9 +31,11 @@ from core.diagnoses import CODES
 from core.engines import model_hash
 from core.errors import DatasetError, RunError
 from core.evaluation.results import training_weights, write_results
+from core.explain.ensemble import Ensemble
 from core.models.backbones import PIXEL_RANGE
-from core.models.classifier import Classifier, answering_pass, build_classifier, load_model
+from core.models.classifier import Classifier, build_classifier, load_model
 from core.models.fitting import Examples, Objective, all_logits, compiled_logits, fit
+from core.models.keras_network import KerasNetwork
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import PROJECT, runs_root
@@ -93,7 +96,10 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     )
 
     progress.phase("evaluation", "Predicting every image and computing the figures.")
-    logits = all_logits(compiled_logits(classifier.top), sources.plain, np.arange(len(splits)))
+    predict, everything = compiled_logits(classifier.top), np.arange(len(splits))
+    logits = np.mean(
+        [all_logits(predict, sources.plain, everything, view) for view in range(config.test_views)], axis=0
+    )
     _save_model(run, classifier)
     if find_spec("openvino"):
         _convert(run)
@@ -152,7 +158,7 @@ class _Inputs:
     """What the trained part reads: trunk outputs from disk, or pixels as they come.
 
     Attributes:
-        plain: rows of the whole table, first view.
+        plain: rows of the whole table, and of them the exact turns that are answered.
         train: rows of the training part, any view.
         train_views: how many views there are of each; None for a fresh one each epoch.
         cache: where trunk outputs come from; None when everything is trained.
@@ -168,30 +174,42 @@ def _inputs(
     classifier: Classifier, config: TrainConfig, dataset: Dataset, splits: pd.DataFrame, progress: Progress
 ) -> _Inputs:
     train_rows = np.flatnonzero(splits["split"] == "train")
+    turns = exact_turns(config)
     if classifier.trunk is None:
-        source = PixelSource(dataset.images, classifier.backbone.size, config)
+        source, upright = (PixelSource(dataset.images, classifier.backbone.size, how) for how in (config, turns))
         return _Inputs(
-            source.take,
+            upright.take,
             lambda rows, views: source.take(train_rows[rows], views),
             1 if config.views == 1 else None,
             None,
         )
-    cache = TrunkCache(classifier.trunk, config)
+    cache, turned = TrunkCache(classifier.trunk, config), TrunkCache(classifier.trunk, turns)
     train_images = dataset.images.iloc[train_rows]
-    needs = [(dataset, dataset.images, 0)] + [(dataset, train_images, view) for view in range(1, config.views)]
-    size = cache.make_room(needs)
+    of_all = [(turned if view else cache, dataset.images, view) for view in range(config.test_views)]
+    known = config.test_views if turns == config else 1  # views of the training images that are among those of all
+    of_train = [(cache, train_images, view) for view in range(known, config.views)]
+    size = cache.make_room({each.entry(dataset, images, view): len(images) for each, images, view in of_all + of_train})
     print(f"[trunk] outputs take {size:.2f} GB of at most {config.cache_gb:g} GB in {cache.folder}", flush=True)
-    outputs = []
-    for _, images, view in needs:
-        progress.phase("trunk", f"Frozen trunk, view {view + 1} of {config.views}: {len(images):,} images.")
-        outputs.append(np.asarray(cache.outputs(dataset, images, view, progress.step)))
+
+    def outputs(need: tuple[TrunkCache, pd.DataFrame, int]) -> np.ndarray:
+        where, images, view = need
+        of = max(config.views, config.test_views)
+        progress.phase("trunk", f"Frozen trunk, view {view + 1} of {of}: {len(images):,} images.")
+        return np.asarray(where.outputs(dataset, images, view, progress.step))
+
+    answered = [outputs(need) for need in of_all]
+    learned = {need[2]: outputs(need) for need in of_train}
+    cache.computed += turned.computed
+    cache.seconds += turned.seconds
 
     def plain(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
-        return outputs[0][rows]
+        return np.stack([answered[view][row] for row, view in zip(rows, views, strict=True)])
 
     def train(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         pairs = zip(rows, views, strict=True)
-        return np.stack([outputs[0][train_rows[row]] if view == 0 else outputs[view][row] for row, view in pairs])
+        return np.stack(
+            [learned[view][row] if view in learned else answered[view][train_rows[row]] for row, view in pairs]
+        )
 
     return _Inputs(plain, train, config.views, cache)
 
@@ -213,6 +231,7 @@ def _write_manifest(
             "image_size": classifier.backbone.size,
             "pixel_range": list(PIXEL_RANGE),
             "gradcam_layer": classifier.gradcam_layer,
+            "test_views": config.test_views,
             "data": {
                 "folder": str(dataset.folder),
                 "extra_folders": [str(folder) for folder in dataset.extra],
@@ -265,10 +284,9 @@ def _heatmap_scale(
 
     The file that was saved is loaded for it, so that it is also proved to answer as trunk and top did.
     """
-    model = load_model(run.folder / MODEL)
-    answer = answering_pass(model, classifier.gradcam_layer)
+    network = Ensemble([KerasNetwork(load_model(run.folder / MODEL), classifier.gradcam_layer)], config.test_views)
     pixels = PixelSource(dataset.images, classifier.backbone.size, config).take(rows, np.zeros(len(rows), int))
-    joined, maps = (np.asarray(output) for output in answer(pixels)[:2])
+    joined, maps, _ = network.answer(pixels)
     difference = float(np.abs(joined - logits[rows]).max())
     if difference > JOINED_TOLERANCE:
         raise RunError(

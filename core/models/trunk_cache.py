@@ -69,7 +69,7 @@ class TrunkCache:
         """
         source = PixelSource(images, self.trunk.input.shape[1], self.config)
         rows = np.arange(len(images))
-        return self._kept(self._entry(dataset, images, view), source.take, rows, np.full(len(rows), view), step)
+        return self._kept(self.entry(dataset, images, view), source.take, rows, np.full(len(rows), view), step)
 
     def of_drawn(self, what: str, draw: Callable[[int], np.ndarray], count: int, step: Callable) -> np.ndarray:
         """Outputs of pictures that no file holds; see `outputs`.
@@ -95,11 +95,11 @@ class TrunkCache:
             os.utime(path)  # the oldest entry is the one not used for longest
         return np.memmap(path, ROW_TYPE, mode="r").reshape(len(rows), *self.shape)
 
-    def make_room(self, needs: list[tuple[Dataset, pd.DataFrame, int]]) -> float:
+    def make_room(self, needs: dict[Path, int]) -> float:
         """Delete the oldest entries until all that a run needs fits.
 
         Args:
-            needs: dataset, images and view of each entry that the run will use.
+            needs: each entry that the run will use, see `entry` -> its images.
 
         Returns:
             GB that the run's entries take.
@@ -107,8 +107,8 @@ class TrunkCache:
         Raises:
             ConfigError: they do not fit within `cache_gb` at all.
         """
-        keep = {self._entry(*need).stem for need in needs}
-        wanted = sum(len(images) for _, images, _ in needs) * self.row_bytes
+        keep = {path.stem for path in needs}
+        wanted = sum(needs.values()) * self.row_bytes
         limit = self.config.cache_gb * 1e9
         if wanted > limit:
             raise ConfigError(
@@ -124,7 +124,8 @@ class TrunkCache:
             _delete(oldest)
         return wanted / 1e9
 
-    def _entry(self, dataset: Dataset, images: pd.DataFrame, view: int) -> Path:
+    def entry(self, dataset: Dataset, images: pd.DataFrame, view: int) -> Path:
+        """Where the outputs are kept that `outputs` gives for the same arguments."""
         digest = hashlib.sha256()
         drawn = [view, *_drawing(self.config)] if view > 0 else []
         if view < 0:

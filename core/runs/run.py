@@ -33,6 +33,7 @@ OUTLIERS = "outliers.npz"
 FEATURES = "features.npy"
 MODEL = "model.keras"
 OPENVINO = "openvino"
+MEMBERS = "members"  # only in an ensemble: a folder for each of its networks, a run of its own
 # what the examination adds after the run is finished
 IMAGES = "images.csv"
 SUBGROUPS = "subgroups.json"
@@ -240,6 +241,11 @@ class Run:
         """Name of each external evaluation -> {"data", "metrics"}, in order of name."""
         folders = sorted((self.folder / EVALUATIONS).glob(f"*/{METRICS}"))
         return {path.parent.name: read_json(path, "Evaluate again, or delete its folder.") for path in folders}
+
+    def members(self) -> list["Run"]:
+        """The runs that answer as one in this run, in their order; none where it has a network of its own."""
+        folders = sorted((self.folder / MEMBERS).glob(f"*/{CONFIG}"), key=lambda path: int(path.parent.name))
+        return [Run(path.parent) for path in folders]
 
     def log(self, last_lines: int = 200) -> str:
         """The end of what the process printed."""

@@ -12,8 +12,10 @@ from core.data.ham10000 import index_dataset
 from core.data.masks import find_masks
 from core.evaluation.bootstrap import LesionBootstrap
 from core.evaluation.heatmaps import _figure, measure_heatmaps
+from core.explain.ensemble import Ensemble
 from core.explain.methods import DEFAULT_METHOD, METHODS
 from core.models.classifier import build_classifier
+from core.models.keras_network import KerasNetwork
 
 COUNT = 3
 
@@ -25,8 +27,7 @@ def measured(tiny_data):
     before = [weights.copy() for weights in classifier.model.get_weights()]
     steps: list[tuple[int, int]] = []
     figures = measure_heatmaps(
-        classifier.model,
-        classifier.gradcam_layer,
+        Ensemble([KerasNetwork(classifier.model, classifier.gradcam_layer)]),
         index_dataset(tiny_data).images,
         find_masks(tiny_data),
         COUNT,

@@ -7,6 +7,7 @@ import pytest
 from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.errors import ConfigError
+from core.explain.ensemble import Ensemble
 from core.explain.explainer import IMAGE, LAST, Explainer, log_odds
 from core.explain.methods import METHODS
 from core.models.classifier import answering_pass, build_classifier
@@ -23,7 +24,7 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def explainer(classifier):
-    return Explainer(KerasNetwork(classifier.model, classifier.gradcam_layer))
+    return Explainer(Ensemble([KerasNetwork(classifier.model, classifier.gradcam_layer)]))
 
 
 def test_its_grad_cam_is_the_one_of_the_compiled_answer(classifier, explainer):
@@ -57,7 +58,7 @@ def test_cut_points_of_another_backbone():
     name = "mobilenetv3small"
     keras.utils.set_random_seed(5)
     other = build_classifier(TrainConfig(backbone=name, weights="none"))
-    explainer = Explainer(KerasNetwork(other.model, other.gradcam_layer))
+    explainer = Explainer(Ensemble([KerasNetwork(other.model, other.gradcam_layer)]))
     assert explainer.layers == (LAST, *reversed(BACKBONES[name].blocks), IMAGE)
     for layer in ("top", explainer.default_layer("layercam")):
         assert explainer.heatmap(PIXELS, "gradcam", 0, layer).ndim == 2
@@ -69,8 +70,8 @@ def test_integrated_gradients_add_up_to_the_difference_of_the_scores(explainer):
     from core.explain.perturbation import blurred
 
     image = np.kron(np.random.default_rng(1).integers(60, 200, (14, 14, 3)), np.ones((16, 16, 1))).astype(np.uint8)
-    end, start = explainer.network.activations(np.stack([image, blurred(image)]), "top")
-    slopes = explainer.network.gradients(integrated.way(start, end, 40), 1, "top", odds=True)
+    end, start = explainer.network.networks[0].activations(np.stack([image, blurred(image)]), "top")
+    slopes = explainer.network.networks[0].gradients(integrated.way(start, end, 40), 1, "top", odds=True)
     added = ((end - start) * slopes.mean(axis=0)).sum()
     scores = log_odds(explainer.network.logits(np.stack([image, blurred(image)])), 1)
     assert added == pytest.approx(scores[0] - scores[1], rel=0.05, abs=0.02)

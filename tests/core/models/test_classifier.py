@@ -8,6 +8,7 @@ import tensorflow as tf
 from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.errors import ConfigError, RunError
+from core.explain.ensemble import Ensemble
 from core.explain.explainer import IMAGE, LAST, Explainer
 from core.explain.integrated import STEPS
 from core.models.classifier import answering_pass, beside, build_classifier, load_model
@@ -163,7 +164,7 @@ def test_gradients_at_a_cut_that_depths_pass_by_are_those_of_finite_differences(
 
 
 def test_with_several_depths_a_path_of_activations_is_refused_and_of_images_is_not(deep):
-    explainer = Explainer(KerasNetwork(deep.model, deep.gradcam_layer))
+    explainer = Explainer(Ensemble([KerasNetwork(deep.model, deep.gradcam_layer)]))
     pixels = images(1)[0]
     with pytest.raises(ConfigError, match="sees 4 depths below it.*'image'"):
         explainer.heatmap(pixels, "integrated", 1, "block6")

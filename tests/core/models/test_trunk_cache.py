@@ -78,7 +78,7 @@ def test_changed_images_views_and_settings_have_entries_of_their_own(cache, data
 
     def name(view=0, contents=dataset.contents, **settings):
         other = TrunkCache(cache.trunk, dataclasses.replace(cache.config, **settings))
-        return other._entry(dataclasses.replace(dataset, contents=contents), images, view).name
+        return other.entry(dataclasses.replace(dataset, contents=contents), images, view).name
 
     changed = {**dataset.contents, images["image_id"].iloc[1]: "another file"}
     names = [name(), name(contents=changed), name(1), name(2), name(1, rotation=5.0), name(1, seed=8)]
@@ -91,22 +91,22 @@ def test_changed_images_views_and_settings_have_entries_of_their_own(cache, data
 def test_other_weights_have_an_entry_of_their_own(cache, dataset):
     other = build_classifier(TrainConfig(backbone="mobilenetv3small", weights="none", seed=9)).trunk
     need = (dataset, dataset.images, 0)
-    assert TrunkCache(other, cache.config)._entry(*need) != cache._entry(*need)
+    assert TrunkCache(other, cache.config).entry(*need) != cache.entry(*need)
 
 
 def test_the_oldest_entries_make_room(cache, dataset):
     few, more, rest = (dataset.images.iloc[a:b] for a, b in ((0, 10), (10, 30), (30, 70)))
     cache.outputs(dataset, few, 0, lambda *_: None)
     cache.outputs(dataset, more, 0, lambda *_: None)
-    old = cache._entry(dataset, few, 0)
+    old = cache.entry(dataset, few, 0)
     os.utime(old, (1, 1))
     room_for = (20 + 40) * cache.row_bytes / 1e9
     tight = TrunkCache(cache.trunk, cache.config)
     tight.config = dataclasses.replace(cache.config, cache_gb=0.1)
     object.__setattr__(tight.config, "cache_gb", room_for)  # below the form's bound, for a small test
-    tight.make_room([(dataset, rest, 0)])
+    tight.make_room({tight.entry(dataset, rest, 0): len(rest)})
     assert not old.exists()
-    assert cache._entry(dataset, more, 0).exists()
+    assert cache.entry(dataset, more, 0).exists()
 
 
 def test_what_can_never_fit_is_refused_before_anything_is_deleted(cache, dataset):
@@ -114,7 +114,7 @@ def test_what_can_never_fit_is_refused_before_anything_is_deleted(cache, dataset
     before = entries(cache)
     object.__setattr__(cache.config, "cache_gb", 1e-9)
     with pytest.raises(ConfigError, match="--cache-gb"):
-        cache.make_room([(dataset, dataset.images, 0)])
+        cache.make_room({cache.entry(dataset, dataset.images, 0): len(dataset.images)})
     assert entries(cache) == before
 
 
