@@ -4,6 +4,8 @@ python train.py --dataset synthetic --backbone efficientnet_lite0
 python train.py --data-dir ~/HAM10000
 python train.py --data-dir ~/HAM10000 --recipe tutorial
 python train.py --data-dir ~/HAM10000 --train-from block7 --views 8 --epochs 20
+python train.py --data-dir ~/HAM10000 --ensemble 3
+python train.py --join 20261124-101500-efficientnetb0-head-1f3a 20261124-103000-efficientnetb0-head-77c0
 python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 """
 
@@ -39,6 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     which = parser.add_argument_group("Run").add_mutually_exclusive_group()
     which.add_argument("--resume", metavar="ID", help="go on with a run that stopped, by its id or its folder")
     which.add_argument("--run-dir", metavar="FOLDER", help="the folder of this run; by default a new one in runs/")
+    parser.add_argument(
+        "--join", metavar="ID", nargs="+",
+        help="train nothing: join these finished runs, of one split, into one that answers with their mean",
+    )  # fmt: skip
     parser.add_argument(
         "--recipe", choices=RECIPES, default=argparse.SUPPRESS,
         help="settings to begin with: the tutorial's (a frozen network under a small head), or DermLens's own (the "
@@ -95,7 +101,7 @@ def open_run(options: argparse.Namespace) -> Run:
     """
     settings = dict(vars(options))
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
-    settings.pop("wait")
+    settings.pop("wait"), settings.pop("join")
     if resume is None:
         config = configured(settings.pop("recipe", DEFAULT_RECIPE), settings)
         check_named_folder(config)
@@ -112,10 +118,33 @@ def open_run(options: argparse.Namespace) -> Run:
     return run
 
 
+def join_runs(options: argparse.Namespace) -> Run:
+    """The new run that answers with the mean of finished ones.
+
+    Raises:
+        DermLensError: there is no such run, or they do not fit together.
+    """
+    others = sorted(set(vars(options)) - {"join", "run_dir", "wait", "resume"})
+    if others or options.resume:
+        raise DermLensError(
+            f"Runs are joined as they are. Received: --join together with "
+            f"{', '.join('--' + name.replace('_', '-') for name in others or ['resume'])}. Leave them out."
+        )
+    runs = [find_run(name) for name in options.join]
+    from core.models.joining import join_finished
+
+    return join_finished(runs, options.run_dir and Path(options.run_dir))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 finished, 1 failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
     try:
+        if options.join:
+            run = join_runs(options)
+            print(f"Run {run.id} in {run.folder}\n{headline(run)}", flush=True)
+            examine_afterwards(run)
+            return 0
         run = open_run(options)
         _stop_on_signal(run)
         if options.wait:

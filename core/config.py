@@ -51,6 +51,15 @@ class TrainConfig:
         7, "Same seed and settings, same split and same result on a CPU.", "Data", low=0, high=2**31 - 1
     )
 
+    repeat: int = _setting(
+        0,
+        "Which of several trainings on the same split: another number, other first weights and another order of "
+        "images.",
+        "Data",
+        low=0,
+        high=1000,
+    )
+
     backbone: str = _setting(
         "efficientnetb0", "The ImageNet network that sees the image.", "Network", choices=tuple(BACKBONES)
     )
@@ -81,6 +90,15 @@ class TrainConfig:
         "Let the head see the means of several depths of the network, not of its last activation alone: early layers "
         "know colour and texture. Only where nothing but the head is trained.",
         "Network",
+    )
+
+    ensemble: int = _setting(
+        1,
+        "Train so many networks, each another repeat, and answer with the mean of what they say. Each takes as long as "
+        "one alone.",
+        "Network",
+        low=1,
+        high=20,
     )
 
     views: int = _setting(

@@ -51,7 +51,10 @@ def chosen_engine() -> str:
 
 
 def model_hash(run: Run) -> str:
-    """SHA-256 of the run's model as it lies there now; empty where there is none."""
+    """SHA-256 of the run's model as it lies there now, of an ensemble of its members'; empty where there is none."""
+    members = run.members()
+    if members:
+        return hashlib.sha256("".join(model_hash(member) for member in members).encode()).hexdigest()
     try:
         return hashlib.sha256((run.folder / MODEL).read_bytes()).hexdigest()
     except OSError:

@@ -24,7 +24,19 @@ from core.evaluation.card_texts import TAGS, Kind, kind_of
 from core.evaluation.model_card import model_card
 from core.places import PROJECT
 from core.runs.all_runs import find_run, promote
-from core.runs.run import CALIBRATION, CONFIG, HEATMAPS, MANIFEST, METRICS, MODEL, MODEL_CARD, OPENVINO, OUTLIERS, Run
+from core.runs.run import (
+    CALIBRATION,
+    CONFIG,
+    HEATMAPS,
+    MANIFEST,
+    MEMBERS,
+    METRICS,
+    MODEL,
+    MODEL_CARD,
+    OPENVINO,
+    OUTLIERS,
+    Run,
+)
 from core.runs.status import Status
 
 AS_THEY_ARE = (CALIBRATION, METRICS, HEATMAPS, OUTLIERS, MODEL)  # files of a run that name no image and no folder
@@ -172,7 +184,8 @@ def _write_whole(run: Run, out: Path, fill: Callable[[Path], None]) -> None:
 
 def _copy_run(run: Run, folder: Path) -> None:
     """What a run answers with. Its manifest and settings are copied without names of folders and images."""
-    openvino = openvino_files(run)
+    members = run.members()
+    openvino = None if members else openvino_files(run)
     folder.mkdir(parents=True, exist_ok=True)
     settings = run.config().to_dict() | {"data_dir": None, "extra_data": None}
     settings["weights"] = re.split(r"[/\\]", settings["weights"])[-1]
@@ -187,7 +200,10 @@ def _copy_run(run: Run, folder: Path) -> None:
     for name in AS_THEY_ARE:
         if (run.folder / name).is_file():
             shutil.copyfile(run.folder / name, folder / name)
-    shutil.copytree(openvino, folder / OPENVINO)
+    if openvino:
+        shutil.copytree(openvino, folder / OPENVINO)
+    for member in members:
+        _copy_run(member, folder / MEMBERS / member.id)
 
 
 def _copy_code(folder: Path) -> None:

@@ -391,8 +391,7 @@ def _model_stamp(run: Run) -> int:
 
 def warm_up(run: Run) -> None:
     """List the run's images and load its model in the background: no page need wait for TensorFlow."""
-    model = run.folder / contract.MODEL
-    if model.is_file():
+    if (run.folder / contract.CALIBRATION).is_file():
         _warm_up(str(run.folder), _model_stamp(run))
 
 

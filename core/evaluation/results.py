@@ -18,9 +18,14 @@ def training_weights(run: Run, splits: pd.DataFrame) -> np.ndarray:
     one over the diagnosis's share, but for a constant. What was lifted is taken out again where logits become
     probabilities, however it was done; see `core.evaluation.calibration`.
 
+    The logits of an ensemble are lifted as its members' are in the mean.
+
     Returns:
         (7,) float32, over 0; all 1 where every diagnosis stays as common as it is.
     """
+    members = run.members()
+    if members:
+        return np.exp(np.mean([np.log(training_weights(member, splits)) for member in members], axis=0))
     config = run.config()
     power = 1.0 if config.class_weights else config.logit_adjustment
     if not power:
@@ -55,7 +60,9 @@ def write_results(
         for name in HELD_OUT
         for rows in [part == name]
     }
-    run.write_json(CALIBRATION, {**trust.to_dict(), "heatmap_scale": heatmap_scale, "fitted_on": fitted_on})
+    fitted = {**trust.to_dict(), "heatmap_scale": heatmap_scale, "fitted_on": fitted_on}
+    fitted["refusal"]["changed_scores"] = strangeness.changed.round(6).tolist()  # for an ensemble that it may join
+    run.write_json(CALIBRATION, fitted)
     probabilities = trust.calibration.probabilities(logits)
     run.write_csv(PREDICTIONS, prediction_table(splits, part, logits, probabilities, scores))
     run.write_json(METRICS, figures)

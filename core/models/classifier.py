@@ -79,7 +79,7 @@ def build_classifier(config: TrainConfig) -> Classifier:
 def _head(config: TrainConfig) -> list[keras.Layer]:
     """The layers from the features to the logits."""
     hidden = [layers.Dense(config.hidden_units, activation="relu", name="hidden")] if config.hidden_units else []
-    dropout = layers.Dropout(config.dropout, seed=config.seed, name="head_dropout")
+    dropout = layers.Dropout(config.dropout, seed=config.seed + config.repeat, name="head_dropout")
     return [*hidden, dropout, layers.Dense(len(CODES), name="logits")]
 
 

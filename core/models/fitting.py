@@ -215,7 +215,7 @@ def _one_epoch(
     config: TrainConfig, progress: Progress, train_step: Callable, train: Examples, epoch: int
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Mean loss, logits as they were in training, and the order they are in."""
-    dice = np.random.default_rng([config.seed, epoch])
+    dice = np.random.default_rng([config.seed, epoch, *filter(None, [config.repeat])])
     order = dice.permutation(len(train.labels))
     views = np.full(len(order), epoch + 1) if train.views is None else dice.integers(0, train.views, len(order))
     batches = in_batches(order, views, config.batch_size)

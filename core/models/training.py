@@ -1,5 +1,6 @@
 """train(run): from a configuration in a run folder to a finished run. Writes only through Run."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -31,22 +32,21 @@ from core.diagnoses import CODES
 from core.engines import model_hash
 from core.errors import DatasetError, RunError
 from core.evaluation.results import training_weights, write_results
-from core.explain.ensemble import Ensemble
 from core.models.backbones import PIXEL_RANGE
-from core.models.classifier import Classifier, build_classifier, load_model
+from core.models.classifier import Classifier, build_classifier
 from core.models.fitting import Examples, Objective, all_logits, compiled_logits, fit
-from core.models.keras_network import KerasNetwork
+from core.models.joining import SCALE_IMAGES, heatmap_scale, join
+from core.models.keras_network import load_ensemble
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import PROJECT, runs_root
 from core.runs.all_runs import promote, served_run
 from core.runs.progress import Progress
-from core.runs.run import CHECKPOINT, MANIFEST, MODEL, SCHEMA_VERSION, SPLITS, Run
+from core.runs.run import CHECKPOINT, CONFIG, MANIFEST, MEMBERS, MODEL, SCHEMA_VERSION, SPLITS, Run
+from core.runs.status import Status
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python", "pillow")
 ENOUGH = 200  # images from which on a speed is one: the network is compiled while the first go through
-SCALE_IMAGES = 64  # heatmaps are scaled by what these calibration images show
-JOINED_TOLERANCE = 1e-4  # largest difference between trunk-then-top and the model that was saved, in logits
 
 
 def train(run: Run) -> None:
@@ -60,15 +60,34 @@ def train(run: Run) -> None:
         config = run.config()
         progress = Progress(run, config.epochs)
         with progress.telling():
-            _train(run, config, progress)
+            if config.ensemble > 1:
+                _train_ensemble(run, config, progress)
+            else:
+                _train(run, config, progress)
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
     if run.folder.parent == runs_root().resolve() and served_run() is None:
         promote(run)  # the first run is served at once
 
 
+def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
+    """Train one member after another, each in a run folder of its own, and join them."""
+    members = []
+    for number in range(config.ensemble):
+        folder = run.folder / MEMBERS / str(number + 1)
+        settings = dataclasses.replace(config, ensemble=1, repeat=config.repeat + number)
+        member = Run(folder) if (folder / CONFIG).is_file() else Run.create(settings, folder)
+        if not member.usable:
+            progress.phase("data", f"Network {number + 1} of {config.ensemble}.")
+            _train(member, settings, progress)
+            member.write_status(Status(state="finished", phase="done", epoch=len(member.history())))
+            (member.folder / CHECKPOINT).unlink(missing_ok=True)
+        members.append(member)
+    join(run, members, progress)
+
+
 def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     started = time.monotonic()
-    keras.utils.set_random_seed(config.seed)
+    keras.utils.set_random_seed(config.seed + config.repeat)
     tf.config.experimental.enable_op_determinism()
 
     progress.phase("data", "Reading the data set and opening every image.")
@@ -103,11 +122,12 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     _save_model(run, classifier)
     if find_spec("openvino"):
         _convert(run)
-    scale = _heatmap_scale(run, config, dataset, classifier, rows["calibration"][:SCALE_IMAGES], logits)
+    some = rows["calibration"][:SCALE_IMAGES]
+    scale = heatmap_scale(load_ensemble(run), dataset.images.iloc[some], logits[some])
     features = sources.cache if classifier.trunk is classifier.sensor else None
     features = features or TrunkCache(classifier.sensor, config)
     strangeness = fit_strangeness(run, features, classifier.pooled, config, dataset, splits, progress)
-    write_results(run, splits, logits, strangeness, scale, min(SCALE_IMAGES, len(rows["calibration"])))
+    write_results(run, splits, logits, strangeness, scale, len(some))
     manifest = run.manifest()
     manifest["seconds"] = round(time.monotonic() - started, 1)
     manifest["speed"] = _speed(sources.cache, features)
@@ -275,26 +295,6 @@ def _convert(run: Run) -> None:
         write_openvino(run)
     except RunError as error:
         print(f"[openvino] {error}", flush=True)
-
-
-def _heatmap_scale(
-    run: Run, config: TrainConfig, dataset: Dataset, classifier: Classifier, rows: np.ndarray, logits: np.ndarray
-) -> float:
-    """What is shown in full colour: the 95th percentile, over images, of the hottest spot of the answer's heatmap.
-
-    The file that was saved is loaded for it, so that it is also proved to answer as trunk and top did.
-    """
-    network = Ensemble([KerasNetwork(load_model(run.folder / MODEL), classifier.gradcam_layer)], config.test_views)
-    pixels = PixelSource(dataset.images, classifier.backbone.size, config).take(rows, np.zeros(len(rows), int))
-    joined, maps, _ = network.answer(pixels)
-    difference = float(np.abs(joined - logits[rows]).max())
-    if difference > JOINED_TOLERANCE:
-        raise RunError(
-            f"The saved model must answer as trunk and top do, within {JOINED_TOLERANCE} of a logit. "
-            f"Received: a difference of {difference:.2g}. Delete the trunk cache and train again."
-        )
-    hottest = maps[np.arange(len(rows)), joined.argmax(axis=1)].max(axis=(1, 2))
-    return max(float(np.percentile(hottest, 95)), 1e-6)
 
 
 def _git_commit() -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
@@ -180,7 +181,20 @@ class Run:
         return read_csv(self.folder / SPLITS, ("image_id", "lesion_id", "dx", "split"), TEXT)
 
     def history(self) -> pd.DataFrame:
-        """One row an epoch, columns `HISTORY_COLUMNS`; empty while there is none."""
+        """One row an epoch, columns `HISTORY_COLUMNS`; empty while there is none.
+
+        Of an ensemble, the epochs of all its networks, counted on, each network a phase.
+        """
+        each = [member.history() for member in self.members()]
+        if any(len(one) for one in each):
+            before = np.cumsum([0, *(len(one) for one in each)])
+            return pd.concat(
+                [
+                    one.assign(phase=f"network {number + 1}", epoch=one["epoch"] + before[number])
+                    for number, one in enumerate(each)
+                ],
+                ignore_index=True,
+            )
         return read_csv(self.folder / HISTORY, HISTORY_COLUMNS, ())
 
     def predictions(self) -> pd.DataFrame:

@@ -1,0 +1,191 @@
+"""Several finished runs joined into one that answers with their mean: an ensemble.
+
+Its figures are fitted anew on what its members, which have the same split, said of the same images; only the scale of
+the heatmaps needs a look at some images.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core.data.ham10000 import load_dataset
+from core.data.images import model_input, read_image
+from core.diagnoses import CODES
+from core.engines import model_hash
+from core.errors import RunError
+from core.evaluation.results import write_results
+from core.evaluation.trust import Strangeness
+from core.explain.ensemble import Ensemble
+from core.explain.explainer import BATCH
+from core.models.keras_network import load_ensemble
+from core.runs.progress import Progress
+from core.runs.run import (
+    CALIBRATION,
+    CONFIG,
+    FEATURES,
+    HISTORY,
+    MANIFEST,
+    MEMBERS,
+    METRICS,
+    MODEL,
+    OPENVINO,
+    OUTLIERS,
+    PREDICTIONS,
+    SPLITS,
+    STATUS,
+    Run,
+)
+
+SCALE_IMAGES = 64  # heatmaps are scaled by what these calibration images show
+TOLERANCE = 1e-4  # largest difference between what a saved model says and what its training said, in logits
+MEMBER_FILES = (
+    MANIFEST, SPLITS, HISTORY, PREDICTIONS, METRICS, CALIBRATION, OUTLIERS, FEATURES, MODEL, STATUS, CONFIG,
+)  # fmt: skip
+LOGITS = [f"logit_{code}" for code in CODES]
+
+
+def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
+    """Write all that a finished run holds, from what its members hold.
+
+    Args:
+        run: the ensemble; its members are `members`, in this order.
+        members: finished runs with the same split of the same images.
+        progress: what is told.
+
+    Raises:
+        RunError: the members do not fit together, or do not say what they said in their training.
+        DatasetError: the images are not there any more, or have changed.
+    """
+    check_together(members)
+    progress.phase("evaluation", f"Joining {len(members)} networks and computing the figures.")
+    splits, first = members[0].splits(), members[0].manifest()
+    run.write_csv(SPLITS, splits)
+    seconds = [member.manifest().get("seconds") or 0.0 for member in members]
+    run.write_json(
+        MANIFEST,
+        first
+        | {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "test_views": run.config().test_views,
+            "model_sha256": model_hash(run),
+            "members": [
+                {name: member.manifest().get(name) for name in ("backbone", "train_from", "model_sha256")}
+                for member in members
+            ],
+            "seconds": round(sum(seconds), 1),
+        },
+    )
+    tables = [member.predictions() for member in members]
+    logits = np.mean([table[LOGITS].to_numpy(np.float32) for table in tables], axis=0)
+    scores = np.mean([table["ood_score"].to_numpy() for table in tables], axis=0)
+    changed = [member.calibration().get("refusal", {}).get("changed_scores") for member in members]
+    known = all(changed) and len({len(one) for one in changed}) == 1
+    strangeness = Strangeness(scores, np.mean(changed, axis=0) if known else np.array([]))
+
+    some = np.flatnonzero(splits["split"] == "calibration")[:SCALE_IMAGES]
+    dataset = load_dataset(
+        Path(first["data"]["folder"]),
+        skip_damaged=run.config().skip_damaged,
+        extra=[Path(folder) for folder in first["data"].get("extra_folders", ())],
+    )
+    images = dataset.images.set_index("image_id").loc[splits["image_id"].iloc[some]]
+    scale = heatmap_scale(load_ensemble(run), images, logits[some])
+    shutil.copyfile(members[-1].folder / FEATURES, run.folder / FEATURES)  # the last ones of an answer's features
+    write_results(run, splits, logits, strangeness, scale, len(some))
+
+
+def check_together(members: Sequence[Run]) -> None:
+    """Refuse runs that cannot answer as one.
+
+    Raises:
+        RunError: one is not finished, or they differ in their images, split, input or turns.
+    """
+    for member in members:
+        if not member.usable:
+            raise RunError(f"Only finished runs are joined. Received: run {member.id!r}, {member.status().state}.")
+    for what, of in (
+        ("split", lambda manifest: manifest["split"]["fingerprint"]),
+        ("images", lambda manifest: manifest["data"]["fingerprint"]),
+        ("size of the input", lambda manifest: manifest["image_size"]),
+        ("test_views", lambda manifest: manifest.get("test_views", 1)),
+    ):
+        found = {member.id: of(member.manifest()) for member in members}
+        if len(set(found.values())) > 1:
+            other = next(name for name, value in found.items() if value != found[members[0].id])
+            raise RunError(
+                f"Runs that are joined have the same {what}, or one would be tested on what another was trained on. "
+                f"Received: {members[0].id!r} and {other!r}, which differ. Train them on the same images with the same "
+                "--seed and --test-views, and another --repeat."
+            )
+
+
+def heatmap_scale(ensemble: Ensemble, images: pd.DataFrame, logits: np.ndarray) -> float:
+    """What is shown in full colour: the 95th percentile, over images, of the hottest spot of the answer's heatmap.
+
+    What was saved is asked for it, so that it is also proved to answer as the training did.
+
+    Args:
+        ensemble: read from the run's files.
+        images: path.
+        logits: (n, 7), what the training said of them.
+
+    Raises:
+        RunError: the networks say something else.
+    """
+    hottest = []
+    for start in range(0, len(images), BATCH):
+        paths = images["path"].iloc[start : start + BATCH]
+        pixels = np.stack([model_input(read_image(path), ensemble.size) for path in paths])
+        answers, maps, _ = ensemble.answer(pixels)
+        difference = float(np.abs(answers - logits[start : start + BATCH]).max())
+        if difference > TOLERANCE:
+            raise RunError(
+                f"A saved model must answer as its training did, within {TOLERANCE} of a logit. Received: a difference "
+                f"of {difference:.2g}. Delete the trunk cache and train again."
+            )
+        hottest += maps[np.arange(len(answers)), answers.argmax(axis=1)].max(axis=(1, 2)).tolist()
+    return max(float(np.percentile(hottest, 95)), 1e-6)
+
+
+def join_finished(runs: Sequence[Run], folder: Path | None = None) -> Run:
+    """A new run whose members are copies of finished ones; of an ensemble, its members.
+
+    Args:
+        runs: two or more.
+        folder: of the new run; by default one beside the other runs.
+
+    Raises:
+        RunError: they do not fit together, or the folder cannot be written.
+        DatasetError: the images are not there any more, or have changed.
+    """
+    each = [member for run in runs for member in (run.members() or [run])]
+    if len(each) < 2:
+        raise RunError(f"An ensemble has two networks or more. Received: {len(each)}. Name another run.")
+    check_together(each)
+    run = Run.create(dataclasses.replace(each[0].config(), ensemble=len(each)), folder)
+    progress = Progress(run, run.config().epochs)
+    with run.writing(), progress.telling():
+        for number, member in enumerate(each):
+            _copy(member, run.folder / MEMBERS / str(number + 1))
+        join(run, run.members(), progress)
+    return run
+
+
+def _copy(member: Run, folder: Path) -> None:
+    """Without its log, its examination and its evaluations. The configuration comes last: it makes it a run."""
+    try:
+        folder.mkdir(parents=True)
+        if (member.folder / OPENVINO).is_dir():
+            shutil.copytree(member.folder / OPENVINO, folder / OPENVINO)
+        for name in MEMBER_FILES:
+            if (member.folder / name).is_file():
+                shutil.copyfile(member.folder / name, folder / name)
+    except OSError as error:
+        raise RunError(
+            f"Run {member.id!r} must be copied to {folder}. Received: {error.strerror or error}. Free some disk."
+        ) from error

@@ -1,0 +1,111 @@
+"""An ensemble is trained or joined, says what its members say in the mean, and is served like any run."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.diagnoses import CODES
+from core.errors import RunError
+from core.models import training
+from core.models.joining import join_finished
+from core.models.training import train
+from core.predictor import Predictor
+from core.publish import write_model
+from core.runs.run import MODEL, Run
+
+LOGITS = [f"logit_{code}" for code in CODES]
+
+
+@pytest.fixture(scope="module")
+def pair_config(tiny_config):
+    return dataclasses.replace(tiny_config, ensemble=2, test_views=2, epochs=2, measured_heatmaps=2)
+
+
+@pytest.fixture(scope="module")
+def pair(pair_config, tmp_path_factory):
+    """An ensemble of two, each of which sees the image upright and turned."""
+    run = Run.create(pair_config, tmp_path_factory.mktemp("pair") / "run")
+    train(run)
+    return run
+
+
+def test_two_networks_are_trained_on_one_split_and_averaged(pair):
+    one, other = pair.members()
+    assert not one.predictions()[LOGITS].equals(other.predictions()[LOGITS]), "each has its own chance"
+    pd.testing.assert_frame_equal(one.splits(), other.splits())
+    pd.testing.assert_frame_equal(one.splits(), pair.splits())
+    mean = (one.predictions()[LOGITS].to_numpy() + other.predictions()[LOGITS].to_numpy()) / 2
+    np.testing.assert_allclose(pair.predictions()[LOGITS].to_numpy(), mean, atol=1e-5)
+    history = pair.history()
+    assert history["phase"].tolist() == ["network 1"] * 2 + ["network 2"] * 2
+    assert history["epoch"].tolist() == [1, 2, 3, 4]
+    assert not (pair.folder / MODEL).exists()
+
+
+def test_the_predictor_says_what_the_figures_were_computed_from(pair, tiny_data):
+    predictor, table = Predictor(pair), pair.predictions().set_index("image_id")
+    image = next(iter(sorted(tiny_data.rglob("*.jpg"))))
+    prediction = predictor.predict(image)
+    row = table.loc[image.stem]
+    np.testing.assert_allclose(prediction.logits, row[LOGITS].to_numpy(float), atol=1e-3)
+    assert prediction.strangeness == pytest.approx(row["ood_score"], abs=1e-2)
+    alone = [Predictor(member) for member in pair.members()]
+    each = [network.predict(image).heatmaps for network in alone]
+    np.testing.assert_allclose(prediction.heatmaps, np.mean(each, axis=0), atol=1e-4 * np.max(each))
+    grad_cam = predictor.explainer.heatmap(predictor_pixels(prediction, predictor.size), "gradcam", 2)
+    np.testing.assert_allclose(grad_cam, prediction.heatmaps[2], atol=1e-4 * np.max(each))
+
+
+def predictor_pixels(prediction, size):
+    from core.data.images import model_input
+
+    return model_input(prediction.image, size)
+
+
+def test_joined_afterwards_it_is_the_same_run(pair, tmp_path):
+    joined = join_finished(pair.members(), tmp_path / "joined")
+    pd.testing.assert_frame_equal(joined.predictions(), pair.predictions())
+    assert joined.metrics() == pair.metrics()
+    assert joined.calibration() == pair.calibration()
+    assert joined.manifest()["model_sha256"] == pair.manifest()["model_sha256"]
+    assert joined.usable
+
+
+def test_an_ensemble_that_was_killed_goes_on_with_what_is_trained(pair, pair_config, tmp_path, monkeypatch):
+    run = Run.create(pair_config, tmp_path / "run")
+    real, calls = training._train, []
+
+    def dies(member, *rest):
+        calls.append(member.folder.name)
+        if member.folder.name == "2" and len(calls) == 2:
+            raise KeyboardInterrupt
+        real(member, *rest)
+
+    monkeypatch.setattr(training, "_train", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(run)
+    assert not run.usable
+    train(run)
+    assert calls == ["1", "2", "2"], "the first is not trained again"
+    pd.testing.assert_frame_equal(run.predictions(), pair.predictions())
+
+
+def test_runs_of_another_split_are_not_joined(pair, tiny_run):
+    with pytest.raises(RunError, match="same test_views"):
+        join_finished([pair, tiny_run])
+    one, other = pair.members()
+    other.write_json("manifest.json", other.manifest() | {"split": other.manifest()["split"] | {"fingerprint": "x"}})
+    with pytest.raises(RunError, match="same split, or one would be tested on what another was trained on"):
+        join_finished([one, other])
+    other.write_json("manifest.json", other.manifest() | {"split": one.manifest()["split"]})
+    with pytest.raises(RunError, match="two networks or more"):
+        join_finished([one])
+
+
+def test_what_is_published_answers_without_the_runs_folder(pair, tmp_path, tiny_data):
+    write_model(pair, tmp_path / "model")
+    image = next(iter(sorted(tiny_data.rglob("*.jpg"))))
+    published = Predictor(Run(tmp_path / "model"))
+    np.testing.assert_allclose(published.predict(image).logits, Predictor(pair).predict(image).logits, atol=1e-5)
