@@ -191,6 +191,12 @@ class TrainConfig:
         low=0.0,
         high=4.0,
     )
+    teacher: str | None = _setting(
+        None,
+        "A finished run with the same split, such as an ensemble, whose answers are learned beside the labels; its id "
+        "or its folder. So an ensemble becomes one network.",
+        "Optimisation",
+    )
     average_last: int = _setting(
         0, "Keep the mean of the weights after each of the last epochs, so many, instead of the best epoch's; 0 is "
         "off.", "Optimisation", low=0, high=500,

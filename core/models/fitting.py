@@ -27,6 +27,7 @@ from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, HISTORY, HISTORY_COLUMNS, Run
 
 EVALUATION_BATCH = 256
+IMITATION, SOFTNESS = 0.7, 2.0  # share of the loss that is the teacher's, and the temperature of its answers
 
 
 @dataclass
@@ -84,8 +85,16 @@ class Objective:
             return cls(ones, -np.log(balance), config.label_smoothing)
         return cls(balance, zeros, config.label_smoothing)
 
-    def each(self, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        """(n,) loss of logits (n, 7) for labels (n,)."""
+    def each(self, logits: tf.Tensor, labels: tf.Tensor, taught: tf.Tensor | None = None) -> tf.Tensor:
+        """(n,) loss of logits (n, 7) for labels (n,), and where there is a teacher, for what it says.
+
+        Hinton et al., "Distilling the Knowledge in a Neural Network", 2015.
+
+        Args:
+            logits: of the network.
+            labels: indices into `CODES`.
+            taught: (n, 7) the teacher's logits, with every diagnosis as common as it is.
+        """
         adjusted = logits + self.offsets
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=adjusted)
         if self.smoothing:
@@ -93,6 +102,10 @@ class Objective:
             shares = np.exp(self.offsets) / np.exp(self.offsets).sum()
             spread = -tf.reduce_sum(tf.nn.log_softmax(adjusted) * shares, axis=1)
             loss = (1 - self.smoothing) * loss + self.smoothing * spread
+        if taught is not None:
+            wanted = tf.nn.log_softmax(taught / SOFTNESS)
+            missed = tf.reduce_sum(tf.exp(wanted) * (wanted - tf.nn.log_softmax(adjusted / SOFTNESS)), axis=1)
+            loss = (1 - IMITATION) * loss + IMITATION * SOFTNESS**2 * missed
         return loss * tf.gather(self.weights, labels)
 
 
@@ -104,11 +117,13 @@ class Examples:
         take: (rows, views) -> inputs.
         labels: (n,) indices into `CODES`.
         views: how many views there are of each; None draws a fresh one each epoch.
+        taught: (n, 7) float32, what a teacher says of each; see `Objective.each`.
     """
 
     take: Take
     labels: np.ndarray
     views: int | None = 1
+    taught: np.ndarray | None = None
 
 
 def fit(
@@ -222,7 +237,8 @@ def _one_epoch(
     mixtures = _mixtures(config, batches, dice)
     loss, logits = 0.0, []
     for inputs, (rows, _), mixture in zip(read_ahead(train.take, batches), batches, mixtures, strict=True):
-        batch_loss, batch_logits = train_step(inputs, train.labels[rows], *mixture)
+        taught = None if train.taught is None else train.taught[rows]
+        batch_loss, batch_logits = train_step(inputs, train.labels[rows], taught, *mixture)
         loss += float(batch_loss) * len(rows)
         logits.append(np.asarray(batch_logits))
         progress.beat()
@@ -256,7 +272,7 @@ def _at_rates(optimizer: keras.Optimizer, rates: list[float], train_step: Callab
     """The same step, which takes the next rate each time it is called."""
     coming = iter(rates)
 
-    def step(*batch: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(*batch: np.ndarray | None) -> tuple[tf.Tensor, tf.Tensor]:
         optimizer.learning_rate.assign(next(coming))
         return train_step(*batch)
 
@@ -264,20 +280,26 @@ def _at_rates(optimizer: keras.Optimizer, rates: list[float], train_step: Callab
 
 
 def _train_step(top: keras.Model, optimizer: keras.Optimizer, objective: Objective) -> Callable:
-    """A compiled step: inputs (b, ...), labels (b,), and with mixup partners (b,) and shares (b,) -> loss, logits."""
+    """A compiled step -> loss, logits (b, 7). It takes inputs (b, ...), labels (b,), a teacher's logits (b, 7) or None,
+    and with mixup partners (b,) and shares (b,)."""
 
     @tf.function(reduce_retracing=True)
     def step(
-        inputs: tf.Tensor, labels: tf.Tensor, partners: tf.Tensor | None = None, shares: tf.Tensor | None = None
+        inputs: tf.Tensor,
+        labels: tf.Tensor,
+        taught: tf.Tensor | None = None,
+        partners: tf.Tensor | None = None,
+        shares: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         inputs = tf.cast(inputs, tf.float32)
         if partners is not None:
             inputs = _mixed(inputs, tf.gather(inputs, partners), shares)
         with tf.GradientTape() as tape:
             logits = top(inputs, training=True)
-            each = objective.each(logits, labels)
+            each = objective.each(logits, labels, taught)
             if partners is not None:
-                each = _mixed(each, objective.each(logits, tf.gather(labels, partners)), shares)
+                others = None if taught is None else tf.gather(taught, partners)
+                each = _mixed(each, objective.each(logits, tf.gather(labels, partners), others), shares)
             loss = tf.reduce_mean(each)  # over the batch, as Keras takes it
         gradients = tape.gradient(loss, top.trainable_variables)
         optimizer.apply(gradients, top.trainable_variables)

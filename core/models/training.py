@@ -40,7 +40,7 @@ from core.models.keras_network import load_ensemble
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import PROJECT, runs_root
-from core.runs.all_runs import promote, served_run
+from core.runs.all_runs import find_run, promote, served_run
 from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, CONFIG, MANIFEST, MEMBERS, MODEL, SCHEMA_VERSION, SPLITS, Run
 from core.runs.status import Status
@@ -109,7 +109,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         progress,
         config,
         classifier.top,
-        Examples(sources.train, labels[rows["train"]], sources.train_views),
+        Examples(sources.train, labels[rows["train"]], sources.train_views, _taught(config, splits)),
         Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
         Objective.of(config, training_weights(run, splits)),
     )
@@ -171,6 +171,21 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
             "Bring the data back, or start a new run."
         )
     return splits
+
+
+def _taught(config: TrainConfig, splits: pd.DataFrame) -> np.ndarray | None:
+    """(n, 7) what the teacher says of the training images, with every diagnosis as common as it is."""
+    if config.teacher is None:
+        return None
+    teacher = find_run(config.teacher)
+    if not teacher.usable or teacher.manifest()["split"]["fingerprint"] != split_fingerprint(splits):
+        raise RunError(
+            f"A teacher is a finished run with the same split, or it would tell what the test part holds. Received: "
+            f"run {teacher.id!r}. Take another teacher, or its --seed and its images."
+        )
+    said = teacher.predictions().set_index("image_id")[[f"logit_{code}" for code in CODES]]
+    logits = said.loc[splits.loc[splits["split"] == "train", "image_id"]].to_numpy(np.float32)
+    return logits - np.log(training_weights(teacher, splits))
 
 
 @dataclass(frozen=True)
