@@ -256,11 +256,10 @@ def _one_image(
         [case, kept, forgetting], trigger_mode="once", **hidden,
     )  # fmt: skip
     forgetting.click(reading.forget, [case, language], [case, kept, forgetting], trigger_mode="once", **hidden)
-    # what was entered of the image before must not be kept with this one
-    prediction.change(
-        lambda: (None, gr.update(visible=False), None, "", ""), None, [case, forgetting, diagnosis, lesion, comment],
-        **hidden,
-    )  # fmt: skip
+    # what was entered of the image before must not be kept with this one; the browser forgets it at once, because an
+    # answer from the server would come late and wipe what is being typed
+    image.change(None, None, [forgetting, diagnosis, lesion, comment],
+                 js="() => [{visible: false, __type__: 'update'}, null, '', '']")  # fmt: skip
     return {
         "prediction": prediction, "answer": answer, "own_first": own_first, "strength": strength, "examples": examples,
         "provenance": provenance, "evidence": evidence, "heat": heat, "similar": similar,

@@ -49,6 +49,7 @@ def test_from_image_to_report_with_the_own_impression_first(way, clinic, photo):
     assert tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
     tab.check("#own-first input")
+    tab.click("#keep-case button >> nth=0")
     tab.set_input_files(UPLOAD, photo)
     tab.wait_for_selector(".dl-impression")
     assert "%" not in tab.inner_text("#answer"), "the answer is not given away"
@@ -78,10 +79,7 @@ def test_from_image_to_report_with_the_own_impression_first(way, clinic, photo):
     stored = tab.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     assert "Secretname" not in stored and "data:image" not in stored, "the browser keeps nothing"
     before = {case.id for case in CaseLog().cases()}
-    tab.click("#keep-case button >> nth=0")
     tab.fill("#comment textarea", "a note")
-    tab.keyboard.press("Tab")
-    tab.wait_for_timeout(300)  # the page takes over what was typed a moment later
     tab.click("#keep")
     tab.wait_for_selector("#kept .dl-note")
     (kept,) = [case for case in CaseLog().cases() if case.id not in before]
@@ -92,6 +90,25 @@ def test_from_image_to_report_with_the_own_impression_first(way, clinic, photo):
     tab.wait_for_function("said => document.querySelector('#kept').innerText.includes(said)",
                           arg=say("forgotten", language))  # fmt: skip
     assert kept.id not in {case.id for case in CaseLog().cases()}
+
+
+def test_a_comment_outlives_the_answer_and_not_the_image(browser, clinic, photo):
+    tab = browser.new_page(viewport={"width": 1366, "height": 844}, locale="en-US")
+    tab.goto(clinic.address)
+    tab.click("#keep-case button >> nth=0")
+    tab.wait_for_selector("#diagnosis input")
+    tab.set_input_files(UPLOAD, photo)
+    tab.wait_for_selector("#answer [aria-busy], #answer .dl-diagnosis")
+    tab.fill("#comment textarea", "typed while the image was being assessed")
+    tab.click("#diagnosis input")
+    tab.click("ul[role=listbox] >> text=" + say("name_bkl", "en"))
+    tab.wait_for_selector("#similar .dl-example")
+    assert tab.input_value("#comment textarea") == "typed while the image was being assessed"
+    assert tab.input_value("#diagnosis input") == say("name_bkl", "en")
+    tab.click(".dl-example >> nth=0")
+    tab.wait_for_function("document.querySelector('#comment textarea').value === ''")
+    assert tab.input_value("#diagnosis input") in ("", say("no_diagnosis", "en"))
+    tab.close()
 
 
 def test_the_language_can_be_switched_with_an_answer_on_the_page(browser, clinic, photo):
