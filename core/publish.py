@@ -188,7 +188,8 @@ def _copy_run(run: Run, folder: Path) -> None:
     openvino = None if members else openvino_files(run)
     folder.mkdir(parents=True, exist_ok=True)
     settings = run.config().to_dict() | {"data_dir": None, "extra_data": None}
-    settings["weights"] = re.split(r"[/\\]", settings["weights"])[-1]
+    for name in ("weights", "teacher"):
+        settings[name] = settings[name] and re.split(r"[/\\]", settings[name])[-1]
     manifest = run.manifest()
     manifest["data"] = {name: value for name, value in manifest.get("data", {}).items() if name in DATA}
     # first what makes the folder a run

@@ -215,14 +215,18 @@ def _training(facts: _Facts) -> list[str]:
     for setting in dataclasses.fields(TrainConfig):
         value = facts.settings.get(setting.name)
         if value is not None and (setting.metadata["group"] in RECIPE or setting.name == "seed"):
-            shown = Path(value).name if setting.name == "weights" else value  # a path is nobody's business
+            shown = Path(value).name if setting.name in ("weights", "teacher") else value  # a path is nobody's business
             rows.append((f"`{setting.name}`", str(shown)))
     lines = [
-        texts.training(f"{size} x {size}" if size else "the network's"),
+        texts.training(
+            f"{size} x {size}" if size else "the network's",
+            max(1, len(facts.run.members())),
+            facts.manifest.get("test_views", 1),
+        ),
         tables.table(("Setting", "value"), rows, words=2),
     ]
     history = history.dropna(subset=["epoch", "val_balanced_accuracy"])
-    if not history.empty:
+    if not history.empty and not facts.run.members():
         best = int(history["val_balanced_accuracy"].to_numpy(float).argmax())
         averaged = facts.settings.get("average_last")
         lines.append(

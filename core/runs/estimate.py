@@ -8,6 +8,7 @@ from typing import Any
 
 from core.backbones import ALL, BACKBONES, HEAD
 from core.config import TrainConfig
+from core.data.augment import exact_turns
 from core.errors import DermLensError
 from core.places import cache_root
 from core.runs.run import Run
@@ -84,16 +85,20 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
     passes = _missing_passes(config, [run for run in same if run.data == fingerprint], total, train)
     known = any(run.data == fingerprint and _alike(run.config, config, SAME_NETWORK) for run in seen)
     sensed = 0 if known and _kept(config) else OTHERS + (0 if config.train_from == HEAD else total)
+    sensed *= config.ensemble if _own_features(config) else 1
     trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
-    return Estimate(trunk, config.epochs * train / speed, median(rests), bool(same))
+    training = config.ensemble * config.epochs * train / speed
+    return Estimate(trunk, training, config.ensemble * median(rests), bool(same))
 
 
 def measured(runs: Iterable[Run]) -> list[Measured]:
-    """What finished runs took; without those of an older version, and those that cannot be read."""
+    """What finished runs took; without ensembles, those of an older version, and those that cannot be read."""
     found = []
     for run in runs:
         with suppress(DermLensError, KeyError, TypeError, ZeroDivisionError):
+            if run.members():
+                continue
             manifest, config = run.manifest(), run.config()
             speed, history = manifest["speed"], run.history()
             train = manifest["split"]["counts"]["train"]
@@ -111,9 +116,17 @@ def _missing_passes(config: TrainConfig, same: list[Measured], total: int, train
     """Images that have to go through the frozen part, with what lies on disk from runs on the same images."""
     if config.train_from == ALL:
         return 0
-    kept = _kept(config, config.train_from)
-    views = max((run.config.views for run in same if kept and _alike(run.config, config, SAME_VIEWS)), default=1)
-    return (0 if same and kept else total) + train * max(0, config.views - views)
+    kept = same if _kept(config, config.train_from) else []
+    answered = max((run.config.test_views for run in kept), default=0)
+    views = max((run.config.views for run in kept if _alike(run.config, config, SAME_VIEWS)), default=1)
+    if exact_turns(config) == config:  # those of the training images are among those of all
+        views = max(views, config.test_views)
+    return total * max(0, config.test_views - answered) + train * max(0, config.views - views)
+
+
+def _own_features(config: TrainConfig) -> bool:
+    """Whether each network of an ensemble sees features of its own: where more than its head is trained."""
+    return config.train_from != HEAD
 
 
 def _kept(config: TrainConfig, cut: str = "*") -> bool:

@@ -276,3 +276,20 @@ def test_two_seeds_mix_differently(tmp_path):
     other, _ = fitted(dataclasses.replace(NEW, seed=8), tmp_path / "other")
     assert not one.history()["loss"].equals(other.history()["loss"])
     assert (one.folder / HISTORY).exists()
+
+
+def test_a_teacher_is_imitated_beside_the_labels():
+    """What is learned is the teacher's answer at the data's own frequencies, however the student lifts the rare."""
+    config = TrainConfig(class_weights=False, logit_adjustment=1.0)
+    objective = Objective.of(config, np.array([0.2, 1, 1, 1, 5, 5, 2], np.float32))
+    taught = np.array([[2.0, 0, -1, 0, 0.5, 0, 0]], np.float32)
+    like_the_teacher = taught - objective.offsets
+    other = like_the_teacher + np.float32([0, 3, 0, 0, 0, 0, 0])
+
+    def imitation(logits):
+        labels = tf.constant([0])
+        both = objective.each(tf.constant(logits), labels, tf.constant(taught)).numpy()
+        return both - (1 - fitting.IMITATION) * objective.each(tf.constant(logits), labels).numpy()
+
+    np.testing.assert_allclose(imitation(like_the_teacher), 0, atol=1e-5)
+    assert imitation(other) > 0.1

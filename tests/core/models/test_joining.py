@@ -109,3 +109,16 @@ def test_what_is_published_answers_without_the_runs_folder(pair, tmp_path, tiny_
     image = next(iter(sorted(tiny_data.rglob("*.jpg"))))
     published = Predictor(Run(tmp_path / "model"))
     np.testing.assert_allclose(published.predict(image).logits, Predictor(pair).predict(image).logits, atol=1e-5)
+
+
+def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, tiny_config, tmp_path):
+    config = dataclasses.replace(tiny_config, epochs=1, views=1, teacher=str(pair.folder))
+    taught, alone = (Run.create(each, tmp_path / name) for name, each in
+                     (("taught", config), ("alone", dataclasses.replace(config, teacher=None))))  # fmt: skip
+    for run in (taught, alone):
+        train(run)
+    assert not taught.members()
+    assert not taught.predictions()[LOGITS].equals(alone.predictions()[LOGITS])
+    stranger = Run.create(dataclasses.replace(config, seed=8), tmp_path / "stranger")
+    with pytest.raises(RunError, match="same split, or it would tell what the test part holds"):
+        train(stranger)

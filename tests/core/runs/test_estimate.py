@@ -53,6 +53,15 @@ def test_another_seed_draws_its_views_anew(finished):
     assert more.trunk == pytest.approx(2 * 6000 / 150)
 
 
+def test_turns_that_are_answered_are_computed_of_all_images_and_networks_trained_one_by_one(finished):
+    turns = dataclasses.replace(HEAD, turns=True, rotation=0.0, shift=0.0, zoom=0.0, flips=False)
+    run = finished(turns, 150.0, 2.0)
+    more = estimate(dataclasses.replace(turns, test_views=4), run.manifest(), measured([run]))
+    assert more.trunk == pytest.approx(3 * 10_000 / 150), "views of the training images are among them"
+    three = estimate(dataclasses.replace(turns, ensemble=3), run.manifest(), measured([run]))
+    assert (three.trunk, three.training) == (0, pytest.approx(3 * 20))
+
+
 def test_an_empty_cache_is_filled_again(finished):
     run = finished(HEAD, 150.0, 2.0, kept=False)
     assert estimate(HEAD, run.manifest(), measured([run])).trunk == pytest.approx((10_000 + OTHERS + 6000) / 150)
