@@ -133,7 +133,11 @@ def build_page() -> gr.Blocks:
                   one["similar"], *words.components]  # fmt: skip
         page.load(arrive, None, [language, *spoken], **hidden)
         language.input(
-            speak, [language, one["prediction"], one["answer"], one["own_first"], one["strength"]], spoken, **hidden
+            speak,
+            [language, one["prediction"], one["answer"], one["own_first"], one["strength"]],
+            spoken,
+            trigger_mode="always_last",
+            **hidden,
         )
         page.unload(_leave)
         open_to_programs(model)
@@ -230,6 +234,11 @@ def _one_image(
 
     examples.select(reading.take_example, None, image, **hidden)
     other.upload(reading.take_file, [other, language], [image, answer], preprocess=False, **hidden)
+    # what was entered of the image before must not be kept with this one. The browser forgets it, and before all else:
+    # Gradio calls the listeners of an event one after the other, and what came after the answer would wipe what was
+    # entered meanwhile
+    image.change(None, None, [forgetting, diagnosis, lesion, comment],
+                 js="() => [{visible: false, __type__: 'update'}, null, '', '']")  # fmt: skip
     # the upload goes to `assess` as a file: Gradio must not decode it, or the answer depends on the way in
     asked = [image.change, button.click]
     gr.on(asked, None, [image, language], [answer, evidence, heat, similar, kept], js=_clear())
@@ -256,10 +265,6 @@ def _one_image(
         [case, kept, forgetting], trigger_mode="once", **hidden,
     )  # fmt: skip
     forgetting.click(reading.forget, [case, language], [case, kept, forgetting], trigger_mode="once", **hidden)
-    # what was entered of the image before must not be kept with this one; the browser forgets it at once, because an
-    # answer from the server would come late and wipe what is being typed
-    image.change(None, None, [forgetting, diagnosis, lesion, comment],
-                 js="() => [{visible: false, __type__: 'update'}, null, '', '']")  # fmt: skip
     return {
         "prediction": prediction, "answer": answer, "own_first": own_first, "strength": strength, "examples": examples,
         "provenance": provenance, "evidence": evidence, "heat": heat, "similar": similar,
