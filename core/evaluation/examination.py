@@ -35,6 +35,7 @@ from core.evaluation.subgroups import subgroup_figures
 from core.evaluation.suspicion import label_table
 from core.models.classifier import load_model, sensor_of
 from core.models.features import feature_layers
+from core.models.joining import join
 from core.models.keras_network import load_ensemble
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
@@ -125,14 +126,21 @@ def _same_dataset(run: Run) -> Dataset:
 
 
 def _fit_again(work: _Work) -> None:
-    """What training fits on the calibration split, for a run of an older DermLens."""
-    run, manifest = work.run, work.run.manifest()
-    model, layer = load_model(run.folder / MODEL), manifest["gradcam_layer"]
-    sensor = sensor_of(model, layer, feature_layers(BACKBONES[work.config.backbone]))
+    """What training fits on the calibration split, for a run of an older DermLens; of an ensemble, of each member."""
+    members = work.run.members()
+    for run in members or [work.run]:
+        _fit_network_again(work, run)
+    if members:
+        join(work.run, members, work.progress)
+
+
+def _fit_network_again(work: _Work, run: Run) -> None:
+    config = run.config()
+    model, layer = load_model(run.folder / MODEL), run.manifest()["gradcam_layer"]
+    sensor = sensor_of(model, layer, feature_layers(BACKBONES[config.backbone]))
     pooled = model.get_layer(layer).output.shape[-1]
-    strangeness = fit_strangeness(
-        run, TrunkCache(sensor, work.config), pooled, work.config, work.dataset, work.splits, work.progress
-    )
+    cache = TrunkCache(sensor, config)
+    strangeness = fit_strangeness(run, cache, pooled, config, work.dataset, work.splits, work.progress)
     logits = run.predictions()[[f"logit_{code}" for code in CODES]].to_numpy(np.float32)
     before = run.calibration()
     write_results(run, work.splits, logits, strangeness, before["heatmap_scale"], before["fitted_on"]["heatmaps"])

@@ -9,6 +9,7 @@ import pytest
 
 from core.diagnoses import CODES
 from core.errors import RunError
+from core.evaluation.examination import examine
 from core.models import training
 from core.models.joining import join_finished
 from core.models.training import train
@@ -21,7 +22,7 @@ LOGITS = [f"logit_{code}" for code in CODES]
 
 @pytest.fixture(scope="module")
 def pair_config(tiny_config):
-    return dataclasses.replace(tiny_config, ensemble=2, test_views=2, epochs=2, measured_heatmaps=2)
+    return dataclasses.replace(tiny_config, ensemble=2, test_views=2, epochs=2, measured_heatmaps=1)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,15 @@ def test_runs_of_another_split_are_not_joined(pair, tiny_run):
         join_finished([one])
 
 
+def test_an_ensemble_is_examined_and_fitted_anew_as_any_run(pair):
+    before = pair.calibration()
+    examine(pair, again=True)
+    assert pair.calibration()["offsets"] == pytest.approx(before["offsets"])
+    assert pair.calibration()["refusal"] == before["refusal"]
+    assert pair.heatmaps()["n"] == 1
+    assert "An ensemble of 2 networks" in pair.model_card()
+
+
 def test_what_is_published_answers_without_the_runs_folder(pair, tmp_path, tiny_data):
     write_model(pair, tmp_path / "model")
     image = next(iter(sorted(tiny_data.rglob("*.jpg"))))
@@ -103,14 +113,12 @@ def test_what_is_published_answers_without_the_runs_folder(pair, tmp_path, tiny_
     np.testing.assert_allclose(published.predict(image).logits, Predictor(pair).predict(image).logits, atol=1e-5)
 
 
-def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, tiny_config, tmp_path):
-    config = dataclasses.replace(tiny_config, epochs=1, views=1, teacher=str(pair.folder))
-    taught, alone = (Run.create(each, tmp_path / name) for name, each in
-                     (("taught", config), ("alone", dataclasses.replace(config, teacher=None))))  # fmt: skip
-    for run in (taught, alone):
-        train(run)
+def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, pair_config, tmp_path):
+    config = dataclasses.replace(pair_config, ensemble=1, teacher=str(pair.folder))
+    taught = Run.create(config, tmp_path / "taught")
+    train(taught)
     assert not taught.members()
-    assert not taught.predictions()[LOGITS].equals(alone.predictions()[LOGITS])
-    stranger = Run.create(dataclasses.replace(config, seed=8), tmp_path / "stranger")
+    alone = pair.members()[0]
+    assert not taught.predictions()[LOGITS].equals(alone.predictions()[LOGITS]), "of the same chance, but for it"
     with pytest.raises(RunError, match="same split, or it would tell what the test part holds"):
-        train(stranger)
+        training._taught(config, taught.splits().assign(split="train"))
