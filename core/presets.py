@@ -51,7 +51,7 @@ _DERMLENS = {
     "logit_adjustment": 1.0,
     "label_smoothing": 0.1,
     "mixup": 0.0,
-    "views": 4,
+    "views": 8,
     "turns": True,
     "rotation": 0.0,
     "shift": 0.0,
