@@ -3,6 +3,7 @@
 python train.py --dataset synthetic --backbone efficientnet_lite0
 python train.py --data-dir ~/HAM10000
 python train.py --data-dir ~/HAM10000 --recipe tutorial
+python train.py --data-dir ~/HAM10000 --data-dir ~/ISIC2019 --data-dir data/cases/confirmed
 python train.py --data-dir ~/HAM10000 --train-from block7 --views 8 --epochs 20
 python train.py --data-dir ~/HAM10000 --ensemble 3
 python train.py --join 20261124-101500-efficientnetb0-head-1f3a 20261124-103000-efficientnetb0-head-77c0
@@ -11,6 +12,7 @@ python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 
 import argparse
 import dataclasses
+import os
 import signal
 import sys
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any, get_type_hints
 from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, notices
-from core.errors import DermLensError, TrainingStopped
+from core.errors import ConfigError, DermLensError, TrainingStopped
 from core.presets import PRESETS
 from core.runs.all_runs import find_run
 from core.runs.jobs import give_way
@@ -28,11 +30,12 @@ from core.runs.run import STOP_REQUEST, Run
 
 RECIPES = ("tutorial", "dermlens")
 DEFAULT_RECIPE = "dermlens"
+FOLDERS = ("data_dir", "extra_data")  # --data-dir names the first, and the further ones when it is given again
 METAVARS = {str: "NAME", int: "N", float: "X"}
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """One option for each field of TrainConfig, in its groups, and those that name the run."""
+    """One option for each field of TrainConfig, in its groups, and those that name the run; see `FOLDERS`."""
     parser = argparse.ArgumentParser(
         description="Train a classifier of skin lesions and write it into a run folder. " + RESEARCH_NOTICE,
         allow_abbrev=False,
@@ -57,7 +60,8 @@ def build_parser() -> argparse.ArgumentParser:
         name = setting.metadata["group"]
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
-        _add_option(groups[name], setting, plain_type(hints[setting.name]))
+        if setting.name != FOLDERS[1]:
+            _add_option(groups[name], setting, plain_type(hints[setting.name]))
     return parser
 
 
@@ -69,7 +73,10 @@ def _add_option(group: Any, setting: dataclasses.Field, kind: type) -> None:
     if setting.default is not None:
         text += f" Default: {default_of(setting)}."
     options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS, "dest": setting.name}
-    if kind is bool:
+    if setting.name == FOLDERS[0]:
+        more = " Given again, it names further folders, whose images are added, such as confirmed cases."
+        options |= {"action": "append", "metavar": "FOLDER", "help": text + more}
+    elif kind is bool:
         options["action"] = argparse.BooleanOptionalAction
     else:
         metavar = None if "choices" in bounds else METAVARS[kind]
@@ -93,6 +100,22 @@ def configured(recipe: str, settings: dict[str, Any]) -> TrainConfig:
     return dataclasses.replace(PRESETS[recipe].apply(begin), **settings)
 
 
+def _folders(named: list[str]) -> dict[str, str | None]:
+    """The settings that `--data-dir`, given so often, stands for.
+
+    Raises:
+        ConfigError: a further folder cannot be named beside others.
+    """
+    first, *further = named
+    torn = [folder for folder in further if os.pathsep in folder]
+    if torn:
+        raise ConfigError(
+            f"Further folders are kept in one line, parted by {os.pathsep!r}, so none has it in its path. Received: "
+            f"{torn[0]!r}. Name a link to it, or name it first."
+        )
+    return dict(zip(FOLDERS, (first, os.pathsep.join(further) or None), strict=True))
+
+
 def open_run(options: argparse.Namespace) -> Run:
     """The run to work on: a new one, or the one to go on with.
 
@@ -102,6 +125,8 @@ def open_run(options: argparse.Namespace) -> Run:
     settings = dict(vars(options))
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
     settings.pop("wait"), settings.pop("join")
+    if FOLDERS[0] in settings and resume is None:
+        settings |= _folders(settings[FOLDERS[0]])
     if resume is None:
         config = configured(settings.pop("recipe", DEFAULT_RECIPE), settings)
         check_named_folder(config)

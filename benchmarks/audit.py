@@ -24,8 +24,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.config import TrainConfig
+from core.data.dataset import Dataset
 from core.data.duplicates import near_duplicates
-from core.data.ham10000 import Dataset, load_dataset
+from core.data.ham10000 import load_dataset
 from core.data.images import read_image
 from core.diagnoses import CODES
 from core.evaluation.suspicion import suspicious_labels

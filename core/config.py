@@ -36,12 +36,14 @@ class TrainConfig:
         "ham10000", "The images to learn from: a HAM10000-shaped folder, or drawn ones.", "Data", choices=DATASETS
     )
     data_dir: str | None = _setting(
-        None, "Folder of the data set. Without it: the variable DERMLENS_DATA, then Kaggle's copy.", "Data"
+        None,
+        "Folder of the data set. Without it: the variable DERMLENS_DATA, then Kaggle's copy.",
+        "Data",
     )
     extra_data: str | None = _setting(
         None,
-        "Folders in the same form whose images are added, such as confirmed cases; several are parted as in PATH. "
-        "The parts of the split keep the images that they have without them.",
+        "Further folders whose images are added, such as confirmed cases; several are parted as in PATH. The parts of "
+        "the split keep the images that they have without them.",
         "Data",
     )
     skip_damaged: bool = _setting(

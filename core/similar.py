@@ -58,7 +58,9 @@ class RunImages:
         self._splits = run.splits()
         self._features = directions(path) if path.is_file() else None
         try:
-            table = index_dataset(Path(run.manifest()["data"]["folder"])).images
+            data = run.manifest()["data"]
+            further = [folder for folder in map(Path, data.get("extra_folders", ())) if folder.is_dir()]
+            table = index_dataset(Path(data["folder"]), further).images
             self._paths = dict(zip(table["image_id"], table["path"], strict=True))
         except (DermLensError, KeyError):  # the images are elsewhere by now: the diagnoses are known all the same
             self._paths = {}

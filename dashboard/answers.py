@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.data.ham10000 import Dataset
+from core.data.dataset import Dataset
 from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.runs.run import Run

@@ -1,7 +1,6 @@
 """The sections of the page Cases: the cases one by one, the agreement, and the way back into training."""
 
 import math
-import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -323,12 +322,9 @@ def written(made: HandOver, run: Run | None) -> None:
 def command(folder: Path, run: Run | None) -> str:
     """The command that trains on the chosen run's data set and on these cases."""
     data = loaders.manifest(run).get("data", {}) if run is not None else {}
-    if data.get("synthetic"):
-        base = "--dataset synthetic"
-    else:
-        base = f"--data-dir {shlex.quote(data['folder']) if data.get('folder') else 'FOLDER'}"
     former = [other for other in data.get("extra_folders", ()) if other != str(folder)]
-    return f"python train.py {base} --extra-data {shlex.quote(os.pathsep.join([*former, str(folder)]))}"
+    named = [shlex.quote(one) if one else "FOLDER" for one in (data.get("folder"), *former, str(folder))]
+    return "python train.py " + " ".join(f"--data-dir {one}" for one in named)
 
 
 SECTIONS: dict[str, Callable[[CaseLog, pd.DataFrame, Run | None], None]] = {

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.data.ham10000 import Dataset
+from core.data.dataset import Dataset
 from core.diagnoses import BY_CODE, CODES
 from core.evaluation.mean_images import middle_and_rim, split_means
 from core.runs.run import Run

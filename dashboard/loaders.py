@@ -21,7 +21,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import script_runner
 
 from core.config import TrainConfig
-from core.data.ham10000 import Dataset, index_dataset
+from core.data.columns import MAPPING
+from core.data.dataset import Dataset
+from core.data.ham10000 import index_dataset
 from core.data.images import as_jpeg, at_most, model_input, read_image
 from core.data.masks import find_masks, whole_mask
 from core.diagnoses import CODES
@@ -287,7 +289,7 @@ def dataset_in(folder: str | None, extra: Sequence[str] = ()) -> Dataset | None:
     if not folder or not Path(folder).is_dir():
         return None
     folders = (folder, *(other for other in extra if Path(other).is_dir()))
-    changes = (last_change(path) for one in map(Path, folders) for path in (one, *one.glob("*.csv")))
+    changes = (last_change(path) for one in map(Path, folders) for path in (one, one / MAPPING, *one.glob("*.csv")))
     return _dataset(folders, max(changes))
 
 

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.config import BACKBONE_CUTS, TrainConfig, plain_type
-from core.data.ham10000 import Dataset
+from core.data.dataset import Dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.errors import DermLensError, RunBusyError
 from core.runs.run import Run

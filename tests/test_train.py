@@ -1,6 +1,8 @@
 """The command line of training: what it offers, what it refuses, what it says."""
 
 import dataclasses
+import os
+import shutil
 import subprocess
 import sys
 
@@ -9,6 +11,7 @@ import pytest
 import train
 from core.backbones import BACKBONES
 from core.config import TrainConfig
+from core.data.ham10000 import extra_folders
 from core.places import PROJECT
 from core.presets import PRESETS
 
@@ -19,6 +22,8 @@ def test_help_names_every_setting_with_its_reason(capsys):
     assert ended.value.code == 0
     text = " ".join(capsys.readouterr().out.split())
     for setting in dataclasses.fields(TrainConfig):
+        if setting.name == "extra_data":  # of --data-dir, given again
+            continue
         assert f"--{setting.name.replace('_', '-')}" in text
         assert " ".join(setting.metadata["reason"].split())[:40] in text
 
@@ -40,6 +45,8 @@ def test_help_does_not_wait_for_tensorflow():
         (["--class-weights"], "--logit-adjustment 0"),
         (["--head-depths"], "--train-from head"),
         (["--data-dir", "/nowhere/at/all"], "--data-dir must name a folder"),
+        (["--data-dir", ".", "--data-dir", f"a{os.pathsep}b"], "Name a link to it"),
+        (["--resume", "x", "--data-dir", "a", "--data-dir", "b"], "--data-dir"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence(runs_folder, capsys, arguments, says):
@@ -104,6 +111,18 @@ def test_the_headline_has_the_interval_the_rival_and_the_notice(tiny_run):
     assert tiny_run.id in text
     assert "synthetic" in text
     assert "research and education" in text
+
+
+def test_several_folders_are_one_data_set_and_others_that_are_added(tiny_data, tmp_path, runs_folder):
+    more = [shutil.copytree(tiny_data, tmp_path / name) for name in ("a", "b")]
+    folders = [part for folder in (tiny_data, *more) for part in ("--data-dir", str(folder))]
+    config = train.open_run(train.build_parser().parse_args(folders)).config()
+    assert config.data_dir == str(tiny_data) and extra_folders(config) == more
+    alone = train.open_run(train.build_parser().parse_args(folders[:2])).config()
+    assert (alone.data_dir, alone.extra_data) == (str(tiny_data), None)
+    (tmp_path / "empty").mkdir()
+    assert train.main([*folders, "--data-dir", str(tmp_path / "empty")]) == 1
+    assert len(list(runs_folder.iterdir())) == 2
 
 
 def test_a_typing_error_leaves_no_run_behind(runs_folder, tmp_path, capsys):

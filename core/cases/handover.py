@@ -1,4 +1,4 @@
-"""Confirmed cases as a data set in HAM10000's form, for a training to add: `train.py --extra-data FOLDER`.
+"""Confirmed cases as a data set in HAM10000's form, for a training to add: `train.py --data-dir DIR --data-dir FOLDER`.
 
 The folder is written anew each time: a case that was deleted from the log, or whose histology was corrected, is
 deleted or corrected there by the next hand-over, and no sooner.
@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.cases.log import CaseLog
-from core.data.ham10000 import METADATA_NAMES
+from core.data.columns import METADATA_NAMES
 from core.diagnoses import CODES, RESEARCH_NOTICE
 from core.errors import CaseLogError
 from core.places import confirmed_cases_folder

@@ -4,7 +4,7 @@ Two photographs of one lesion are no near-duplicates, however alike: what counts
 on that of the other once they are aligned. Three steps, each for what the one before leaves over:
 
 1. Candidates: coarse grey thumbnails on whitened principal components, where two lesions in the middle of two pictures
-   are far apart. Every image is compared with every other in eight orientations and five crops.
+   are far apart. Every image is compared with every other in eight orientations and six crops.
 2. Alignment: an affine one by ECC (Evangelidis and Psarakis, "Parametric image alignment using enhanced correlation
    coefficient maximization", TPAMI 2008), in three steps from coarse to fine.
 3. Similarity: the correlation of the fine structure where the two overlap.
@@ -12,8 +12,7 @@ on that of the other once they are aligned. Three steps, each for what the one b
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -21,6 +20,9 @@ import numpy as np
 import pandas as pd
 
 from core.data.images import read_image
+
+RULES = 2
+"""Version of what is found: raise it whenever other pairs would be."""
 
 SIMILAR = 0.75  # similarity from which two images are near-duplicates
 
@@ -37,9 +39,19 @@ COARSE, MIDDLE, FINE = 24, 48, SIDE  # pixels: the three alignments
 STEERS = 0.8  # correlation from which the middle one begins where the coarse one ended
 PROMISING = 0.7  # correlation from which the fine one is tried
 OVERLAP = 0.6  # share of the picture that two aligned images must have in common
+WHOLE = (0, 0, SIDE, SIDE)
+TYPES = {"image_id": str, "other_id": str, "similarity": float, "change": str}
 _BLOCK = 32  # images compared at a time
 
-Boxes = tuple[tuple[int, int, int], ...]
+Box = tuple[int, int, int, int]
+"""A part of a shrunk image: top, left, height, width, in pixels."""
+
+
+class _Small(NamedTuple):
+    """An image as (SIDE, SIDE) uint8 grey, and the part of it that was the square in its middle."""
+
+    pixels: np.ndarray
+    middle: Box
 
 
 class _Pair(NamedTuple):
@@ -51,48 +63,76 @@ class _Pair(NamedTuple):
     box: int
 
 
-def near_duplicates(images: pd.DataFrame) -> pd.DataFrame:
+def near_duplicates(images: pd.DataFrame, others: pd.DataFrame | None = None, similar: float = SIMILAR) -> pd.DataFrame:
     """Pairs of images that show the same photograph.
 
     Args:
         images: image_id, path.
+        others: the same of other images; then pairs are looked for between the two tables alone, not within them.
+        similar: similarity from which a pair counts, 0 to 1.
 
     Returns:
-        image_id, other_id, similarity (`SIMILAR` to 1), change (what was done to one of them, in words); each
-        pair once, the most similar first.
+        image_id, other_id, similarity (`similar` to 1), change (what was done to one of them, in words); each
+        pair once, the most similar first. With `others`, image_id is of `images` and other_id of them; otherwise
+        image_id comes first in the alphabet.
 
     Raises:
         ImageError: an image cannot be read.
     """
-    names = images["image_id"].to_numpy()
+    both = images if others is None else pd.concat([images, others], ignore_index=True)
+    names, every = both["image_id"].to_numpy(), np.arange(len(both))
+    first, second = (every, every) if others is None else np.split(every, [len(images)])
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        small = list(pool.map(lambda path: _shrunk(read_image(path)), images["path"]))
-        pairs = _candidates(np.stack(small)) if len(small) > 1 else []
-        rough = {size: list(pool.map(partial(_fine_structure, size=size), small)) for size in (COARSE, MIDDLE)}
+        small = list(pool.map(lambda path: _shrunk(read_image(path)), both["path"]))
+        comparisons = [(first, second)] if others is None else [(first, second), (second, first)]
+        pairs = _candidates(small, comparisons) if len(both) > 1 and len(first) and len(second) else []
+        asked = sorted({row for pair in pairs for row in pair[:2]})
+        rough = {size: _fine_structures(pool, small, asked, size) for size in (COARSE, MIDDLE)}
         found = pool.map(lambda pair: _verify(small, rough, pair), pairs)
         rows = [
-            (*sorted((names[pair.row], names[pair.other])), round(similarity, 4), change)
+            (*_in_order(pair, names, others is None), round(similarity, 4), change)
             for pair, (similarity, change) in zip(pairs, found, strict=True)
-            if similarity >= SIMILAR
+            if similarity >= similar
         ]
-    table = pd.DataFrame(rows, columns=["image_id", "other_id", "similarity", "change"])
+    table = pd.DataFrame(rows, columns=list(TYPES)).astype(TYPES)
     order = ["similarity", "image_id", "other_id"]
     return table.sort_values(order, ascending=[False, True, True], ignore_index=True)
+
+
+def _in_order(pair: _Pair, names: np.ndarray, by_name: bool) -> list[str]:
+    """The names of a pair, in the order of the alphabet or of their rows."""
+    if by_name:
+        return sorted((names[pair.row], names[pair.other]))
+    return [names[row] for row in sorted(pair[:2])]
 
 
 # ---- candidates ----------------------------------------------------------------------------------
 
 
-def _shrunk(image: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB -> (SIDE, SIDE) uint8 grey."""
-    return cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+def _shrunk(image: np.ndarray) -> _Small:
+    """(H, W, 3) uint8 RGB, shrunk."""
+    tall, wide = (round(SIDE * min(image.shape[:2]) / side) for side in image.shape[:2])
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    return _Small(grey, ((SIDE - tall) // 2, (SIDE - wide) // 2, tall, wide))
 
 
-def _boxes() -> Boxes:
-    """Top, left and side, in pixels: the whole image, and four crops of which each crop is near to one."""
+def _boxes(small: _Small) -> list[Box]:
+    """The whole image, four crops of which each crop is near to one, and the square in the middle."""
     cut = round(CROP * SIDE)
-    steps = (cut // 4, cut - cut // 4)
-    return ((0, 0, SIDE), *((top, left, SIDE - cut) for top in steps for left in steps))
+    side, steps = SIDE - cut, (cut // 4, cut - cut // 4)
+    return [WHOLE, *((top, left, side, side) for top in steps for left in steps), small.middle]
+
+
+def _turned_box(box: Box, orientation: int) -> Box:
+    """Where a box lies once its image is turned; see `_turned`."""
+    top, left, tall, wide = box
+    if orientation & 4:
+        top, left, tall, wide = left, top, wide, tall
+    if orientation & 1:
+        left = SIDE - left - wide
+    if orientation & 2:
+        top = SIDE - top - tall
+    return top, left, tall, wide
 
 
 def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
@@ -106,41 +146,42 @@ def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
     return image
 
 
-def _candidates(small: np.ndarray) -> list[_Pair]:
+def _candidates(small: Sequence[_Small], comparisons: Iterable[tuple[np.ndarray, np.ndarray]]) -> list[_Pair]:
     """Pairs whose thumbnails are alike in some orientation and crop.
 
     Args:
-        small: (n, SIDE, SIDE) uint8.
+        small: all images.
+        comparisons: rows, and the rows that each of them is compared with.
     """
-    boxes = _boxes()
-    thumbnails = np.stack([[_thumbnail(image, box) for box in boxes] for image in small])
+    boxes = len(_boxes(small[0])) - all(image.middle == WHOLE for image in small)  # of a square image it is the whole
+    thumbnails = np.stack([[_thumbnail(image.pixels, box) for box in _boxes(image)[:boxes]] for image in small])
     describe = _description(thumbnails[:, 0])
     whole = describe(thumbnails[:, 0])
     best: dict[tuple[int, int], tuple[float, _Pair]] = {}
-    for start in range(0, len(small), _BLOCK):
-        block = thumbnails[start : start + _BLOCK]
-        seen = np.stack([describe(_turned(block, orientation)) for orientation in range(8)], axis=1)
-        variants = seen.reshape(len(block), -1, whole.shape[1])
-        cosines = (variants.reshape(-1, whole.shape[1]) @ whole.T).reshape(*variants.shape[:2], -1)
-        most = cosines.max(axis=1)
-        most[np.arange(len(block)), start + np.arange(len(block))] = -1.0
-        for row in range(len(block)):
-            others = np.flatnonzero(most[row] >= CANDIDATE)
-            for other in others[np.argsort(-most[row, others], kind="stable")[:MOST]].tolist():
-                variant = int(cosines[row, :, other].argmax())
-                pair = _Pair(start + row, other, *divmod(variant, len(boxes)))
-                key, cosine = (min(pair[:2]), max(pair[:2])), float(most[row, other])
-                if key not in best or cosine > best[key][0]:
-                    best[key] = cosine, pair
+    for rows, others in comparisons:
+        compared = whole[others].T
+        for block in np.split(rows, range(_BLOCK, len(rows), _BLOCK)):
+            seen = np.stack([describe(_turned(thumbnails[block], turn)) for turn in range(8)], axis=1)
+            cosines = seen.reshape(-1, whole.shape[1]) @ compared
+            cosines = cosines.reshape(len(block), 8 * boxes, -1)
+            most = cosines.max(axis=1)
+            most[block[:, None] == others] = -1.0
+            for place, row in enumerate(block.tolist()):
+                near = np.flatnonzero(most[place] >= CANDIDATE)
+                for index in near[np.argsort(-most[place, near], kind="stable")[:MOST]].tolist():
+                    other, variant = int(others[index]), int(cosines[place, :, index].argmax())
+                    pair = _Pair(row, other, *divmod(variant, boxes))
+                    key, cosine = (min(pair[:2]), max(pair[:2])), float(most[place, index])
+                    if key not in best or cosine > best[key][0]:
+                        best[key] = cosine, pair
     return [pair for _, pair in best.values()]
 
 
-def _thumbnail(image: np.ndarray, box: tuple[int, int, int]) -> np.ndarray:
+def _thumbnail(image: np.ndarray, box: Box) -> np.ndarray:
     """A box of an image as (THUMBNAIL, THUMBNAIL) float32 without its mean brightness and contrast."""
-    top, left, side = box
-    small = cv2.resize(
-        image[top : top + side, left : left + side], (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA
-    )
+    top, left, tall, wide = box
+    part = image[top : top + tall, left : left + wide]
+    small = cv2.resize(part, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     small = small.astype(np.float32)
     return (small - small.mean()) / (small.std() + 4.0)  # 4 grey levels: an empty image is not blown up to noise
 
@@ -166,26 +207,33 @@ def _description(thumbnails: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
 # ---- verification --------------------------------------------------------------------------------
 
 
-def _verify(small: Sequence[np.ndarray], rough: dict[int, list[np.ndarray]], pair: _Pair) -> tuple[float, str]:
+def _verify(small: Sequence[_Small], rough: dict[int, dict[int, np.ndarray]], pair: _Pair) -> tuple[float, str]:
     """How alike two images are once aligned, and what distinguishes them in words; similarity 0 if nothing fits.
 
     Args:
-        small: (SIDE, SIDE) uint8 each.
-        rough: size -> the fine structure of each at that size.
+        small: all images.
+        rough: size -> row -> the fine structure at that size.
         pair: which two.
     """
 
     def aligned(pictures: Sequence[np.ndarray], start: np.ndarray) -> tuple[float, np.ndarray]:
         return _aligned(np.ascontiguousarray(_turned(pictures[0], pair.orientation)), pictures[1], start)
 
-    top, left, side = (figure / SIDE for figure in _boxes()[pair.box])
-    warp = np.array([[side, 0.0, left], [0.0, side, top]], np.float32)  # in shares of a side
+    box = _turned_box(_boxes(small[pair.row])[pair.box], pair.orientation)
+    top, left, tall, wide = (figure / SIDE for figure in box)
+    warp = np.array([[wide, 0.0, left], [0.0, tall, top]], np.float32)  # in shares of a side
     found, coarse = aligned([rough[COARSE][row] for row in pair[:2]], warp)
     found, warp = aligned([rough[MIDDLE][row] for row in pair[:2]], coarse if found >= STEERS else warp)
     if found < PROMISING:
         return 0.0, ""
-    similarity, warp = aligned([_fine_structure(small[row], FINE) for row in pair[:2]], warp)
+    similarity, warp = aligned([_fine_structure(small[row].pixels, FINE) for row in pair[:2]], warp)
     return similarity, _change(pair.orientation, warp)
+
+
+def _fine_structures(pool: Executor, small: Sequence[_Small], rows: list[int], size: int) -> dict[int, np.ndarray]:
+    """Those of some images, by row."""
+    made = pool.map(lambda row: _fine_structure(small[row].pixels, size), rows)
+    return dict(zip(rows, made, strict=True))
 
 
 def _fine_structure(image: np.ndarray, size: int) -> np.ndarray:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.data.ham10000 import Dataset, load_dataset
+from core.data.dataset import Dataset
+from core.data.ham10000 import load_dataset
 from core.diagnoses import BY_CODE, CODES, notices
 from core.errors import DermLensError
 from core.evaluation.examination import examine

@@ -19,8 +19,9 @@ import pandas as pd
 
 from core.backbones import BACKBONES
 from core.config import TrainConfig
+from core.data.dataset import Dataset
 from core.data.duplicates import near_duplicates
-from core.data.ham10000 import Dataset, load_dataset
+from core.data.ham10000 import load_dataset
 from core.data.images import read_image
 from core.data.masks import find_masks
 from core.data.quality import assess_quality

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
-from core.data.ham10000 import Dataset
+from core.data.dataset import Dataset
 from core.data.images import model_input, read_image
 from core.data.strangers import stranger
 from core.evaluation.outliers import fit_outliers

@@ -17,8 +17,9 @@ import tensorflow as tf
 
 from core.config import TrainConfig
 from core.data.augment import exact_turns
+from core.data.dataset import Dataset
 from core.data.decisions import Decisions
-from core.data.ham10000 import Dataset, extra_folders, find_dataset, load_dataset
+from core.data.ham10000 import extra_folders, find_dataset, load_dataset
 from core.data.loading import PixelSource, Take
 from core.data.splits import (
     EXCLUDED,
@@ -94,6 +95,11 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     dataset = load_dataset(find_dataset(config), config.skip_damaged, extra=extra_folders(config))
     for problem, names in dataset.left_out.items():
         print(f"[data] left out {len(names)} {problem}", flush=True)
+    if dataset.extra:
+        print(f"[data] added {len(dataset.added)} images of further folders", flush=True)
+        print(
+            f"[data] {len(dataset.near)} of them have the lesion of a near-duplicate in an earlier folder", flush=True
+        )
     splits = _split(run, config, dataset)
     labels = splits["dx"].map(CODES.index).to_numpy()
 
@@ -271,6 +277,7 @@ def _write_manifest(
                 "folder": str(dataset.folder),
                 "extra_folders": [str(folder) for folder in dataset.extra],
                 "extra_images": len(dataset.added),
+                "extra_near_duplicates": len(dataset.near),
                 "fingerprint": dataset.fingerprint(),
                 "images": len(dataset.images),
                 "lesions": int(dataset.images["lesion_id"].nunique()),

@@ -22,7 +22,7 @@ import pandas as pd
 import tensorflow as tf
 
 from core.config import TrainConfig
-from core.data.ham10000 import Dataset
+from core.data.dataset import Dataset
 from core.data.loading import PixelSource, Take, in_batches, read_ahead
 from core.errors import ConfigError, DatasetError
 from core.models.frozen import frozen

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core.data.ham10000 import Dataset
+from core.data.dataset import Dataset
 from core.errors import DatasetError
 from core.runs.run import Run
 from dashboard import charts, findings, loaders, selection, widgets

@@ -212,7 +212,7 @@ def test_confirmed_cases_are_handed_over_with_the_command_to_train(log, tmp_path
     app.text_input(key="cases_folder").set_value(str(tmp_path / "a folder")).run()
     app.button(key="cases_hand_over").click().run()
     assert "1 image of 1 lesion" in words(app) and "Extra folders" in words(app)
-    assert f"--extra-data '{tmp_path / 'a folder'}'" in app.code[0].value
+    assert f"--data-dir '{tmp_path / 'a folder'}'" in app.code[0].value
     assert load_dataset(tmp_path / "a folder").images["dx"].tolist() == ["nv"]
 
 
@@ -238,7 +238,8 @@ def test_drawn_cases_are_handed_over_only_when_that_is_said(log, tmp_path):
 def test_the_command_names_the_data_of_the_chosen_run(module_run, tmp_path):
     assert "--data-dir FOLDER" in case_sections.command(tmp_path / "x", None)
     text = case_sections.command(tmp_path / "x", module_run)
-    assert text == f"python train.py --dataset synthetic --extra-data {tmp_path / 'x'}"
+    own = module_run.manifest()["data"]["folder"]
+    assert text == f"python train.py --data-dir {own} --data-dir {tmp_path / 'x'}"
 
 
 def test_a_database_that_cannot_be_reached_is_one_sentence(runs_folder, monkeypatch):

@@ -15,9 +15,8 @@ from core.cases.handover import hand_over
 from core.cases.log import CaseLog, NewCase
 from core.config import TrainConfig
 from core.data.decisions import EXCLUDE, Decisions
+from core.data.folders import CONTRARY_TWINS, TWINS
 from core.data.ham10000 import (
-    CONTRARY_TWINS,
-    TWINS,
     check_named_folder,
     extra_folders,
     index_dataset,
