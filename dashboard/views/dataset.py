@@ -141,7 +141,13 @@ def leakage(run: Run, dataset: Dataset | None) -> None:
         widgets.leakage(findings.leakage_table(rows))
     else:
         st.caption("This run has no leakage report yet.")
-    left_out(manifest.get("data", {}).get("left_out") or (dataset.left_out if dataset else {}))
+    data = manifest.get("data", {})
+    if data.get("extra_folders"):
+        st.caption(
+            f"Added from further folders: {data['extra_images']:,} images; {data.get('extra_near_duplicates', 0):,} of "
+            "them have the lesion of a near-duplicate in an earlier folder."
+        )
+    left_out(data.get("left_out") or (dataset.left_out if dataset else {}))
     st.page_link(
         "views/audit.py", label="Near-duplicates, suspicious labels and poor images, each to keep or to exclude",
         icon=":material/fact_check:",
