@@ -134,7 +134,7 @@ def write_space(run: Run, out: Path) -> None:
         (folder / "app.py").write_text(APP, encoding="utf-8")
         (folder / "README.md").write_text(_space_readme(run, kind), encoding="utf-8")
 
-    _write_whole(run, out, fill)
+    write_whole(run, out, fill)
 
 
 def write_model(run: Run, out: Path) -> None:
@@ -145,7 +145,7 @@ def write_model(run: Run, out: Path) -> None:
         (folder / "README.md").write_text(_card(run), encoding="utf-8")
         (folder / "example.py").write_text(EXAMPLE, encoding="utf-8")
 
-    _write_whole(run, out, fill)
+    write_whole(run, out, fill)
 
 
 WRITERS: dict[str, Callable[[Run, Path], None]] = {"space": write_space, "model": write_model}
@@ -154,7 +154,8 @@ WRITERS: dict[str, Callable[[Run, Path], None]] = {"space": write_space, "model"
 # ---- the files -----------------------------------------------------------------------------------
 
 
-def _write_whole(run: Run, out: Path, fill: Callable[[Path], None]) -> None:
+def write_whole(run: Run, out: Path, fill: Callable[[Path], None]) -> None:
+    """Let `fill` write into a folder that becomes `out` when it is whole; see `write_space`."""
     if not run.usable:
         raise RunError(
             f"Only a finished run can be published. Received: run {run.id!r}, {run.status().state}. Wait for it, or "
