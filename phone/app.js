@@ -6,7 +6,7 @@ import {centreSquare, modelInput, problems, readImage, SHOWN} from './pixels.js'
 
 const KEPT = 'dermlens-language';
 const by = (id) => document.getElementById(id);
-const state = {page: null, language: 'en', network: null, loading: 'phone_loading', shown: null, problem: '', chosen: '', insisted: false};
+const state = {page: null, language: 'en', network: null, loading: 'phone_loading', shown: null, problem: '', chosen: '', insisted: false, answers: 0};
 globalThis.dermlens = state; // for tests and for whoever looks into the page
 
 // ---- words ----------------------------------------------------------------------------------------
@@ -115,9 +115,11 @@ function show() {
   by('notices').replaceChildren(
     piece('p', {textContent: say('research_notice')}),
     ...(state.page.synthetic ? [piece('p', {className: 'drawn', textContent: say('synthetic_notice')})] : []));
-  by('provenance').textContent = model ? say('provenance', {run: model.run}) : '';
+  document.documentElement.style.setProperty('--notices', `${by('notices').offsetHeight}px`);
+  by('provenance').textContent = model ? say('provenance', {run: `\u2068${model.run}\u2069`}) : '';
   by('state').textContent = state.loading === 'phone_broken_title' ? '' : say(state.loading);
   for (const input of [by('camera'), by('file')]) input.disabled = !model;
+  Object.assign(document.body.dataset, {state: state.loading, answers: state.answers});
   showAnswer();
   showHeat();
 }
@@ -143,7 +145,6 @@ function showAnswer() {
     ...said.warnings.map((code) => warning('', say(code))),
     points(said),
     predictionSet(said),
-    ...bars(said),
     piece('p', {className: 'fine', textContent: say('calibrated')}),
   ].filter(Boolean));
 }
@@ -153,10 +154,9 @@ function showHeat() {
   by('heatmap').hidden = !said || state.problem !== '';
   if (by('heatmap').hidden) return;
   const open = state.chosen !== '';
-  by('heat').hidden = !open;
-  by('opacity').disabled = !open;
+  for (const one of [by('heat'), ...document.querySelectorAll('.open')]) one.hidden = !open;
   document.querySelector('.picture').setAttribute('aria-label', open ? say('heatmap_alt', {name: name(state.chosen)}) : say('image_alt'));
-  if (!open) return by('evidence').replaceChildren();
+  if (!open) return;
   const {model} = state.network;
   const map = said.heatmaps[model.classes.indexOf(state.chosen)];
   drawHeat(by('heat'), by('image'), map, state.shown.cells, model.heatmap_scale, state.page.colours);
@@ -168,12 +168,13 @@ function showHeat() {
     piece('p', {className: 'fine', textContent: say(`sentence_${state.chosen}`)}),
     beats === null ? null : piece('p', {className: 'fine', textContent: say('heatmap_beats', {beats: ofTen(beats)})}),
   ].filter(Boolean));
+  by('bars').replaceChildren(...bars(said));
 }
 
 function choose(code) {
   state.chosen = code;
-  for (const bar of document.querySelectorAll('.bar')) bar.setAttribute('aria-pressed', bar.dataset.code === code);
   showHeat();
+  document.querySelector(`.bar[data-code=${code}]`).focus({preventScroll: true}); // the bars are new ones
 }
 
 function insist() {
@@ -198,6 +199,7 @@ async function assess(file) {
     state.problem = 'problem_body';
   }
   by('answer').removeAttribute('aria-busy');
+  state.answers += 1;
   show();
   by('answer').scrollIntoView({behavior: 'smooth'});
 }
@@ -232,8 +234,22 @@ async function keepPage() {
   }
 }
 
+function kept() {
+  try {
+    return localStorage.getItem(KEPT);
+  } catch {
+    return null; // a browser that keeps nothing
+  }
+}
+
+function keep(language) {
+  try {
+    localStorage.setItem(KEPT, language);
+  } catch {} // it is chosen anew next time
+}
+
 function language() {
-  const wished = [localStorage.getItem(KEPT), ...navigator.languages.map((one) => one.split('-')[0].toLowerCase())];
+  const wished = [kept(), ...navigator.languages.map((one) => one.split('-')[0].toLowerCase())];
   return wished.find((one) => one in state.page.texts) ?? 'en';
 }
 
@@ -244,7 +260,7 @@ async function start() {
   by('language').value = state.language;
   by('language').addEventListener('change', (event) => {
     state.language = event.target.value;
-    localStorage.setItem(KEPT, state.language);
+    keep(state.language);
     show();
   });
   by('heat').style.opacity = 0.5;
@@ -257,10 +273,10 @@ async function start() {
     });
   }
   show();
-  const kept = await keepPage(); // first: what is loaded then is kept
+  const offline = await keepPage(); // first: what is loaded then is kept
   try {
     state.network = await loadNetwork();
-    state.loading = kept ? 'phone_ready' : 'phone_online';
+    state.loading = offline ? 'phone_ready' : 'phone_online';
   } catch (error) {
     console.error(error);
     state.loading = 'phone_broken_title';
