@@ -2,11 +2,12 @@
 # make test   every test
 # make check  lint, format and types
 # make space  RUN=ID [OUT=folder]: the clinician's page with one run, as a Hugging Face Space
+# make phone  RUN=ID [OUT=folder]: a static page that answers on the phone, without a server
 PYTHON ?= python3
 BIN = .venv/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check format space clean
+.PHONY: demo test check format space phone clean
 
 demo: .venv/installed
 	@$(BIN)/python -m core.demo
@@ -28,6 +29,10 @@ space: .venv/installed
 	$(if $(RUN),,$(error A Space serves one run. Received: none. Name it: make space RUN=ID))
 	@$(BIN)/python -m core.publish space --run $(RUN) --out $(or $(OUT),data/space)
 
+phone: .venv/installed-export
+	$(if $(RUN),,$(error A phone's page answers with one run. Received: none. Name it: make phone RUN=ID))
+	@$(BIN)/python -m core.phone --run $(RUN) --out $(or $(OUT),data/phone)
+
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache
 
@@ -40,6 +45,10 @@ clean:
 	$(PIP) -r requirements.txt
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed | .venv/bin/python
+.venv/installed-export: requirements-export.txt .venv/installed | .venv/bin/python
+	$(PIP) -r requirements-export.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt requirements-export.txt .venv/installed | .venv/bin/python
 	$(PIP) -r requirements-dev.txt
 	@touch $@

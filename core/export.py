@@ -80,7 +80,7 @@ def fill_export(run: Run, folder: Path, data_dir: Path | None = None, images: in
     from core.models.classifier import load_model
     from core.models.export_network import plain_network
     from core.models.export_onnx import write_onnx
-    from core.models.export_tflite import rounded, to_tflite
+    from core.models.export_tflite import mean_inputs, rounded, to_tflite
     from core.models.features import feature_layers
     from core.models.keras_network import KerasNetwork
 
@@ -90,20 +90,20 @@ def fill_export(run: Run, folder: Path, data_dir: Path | None = None, images: in
     data = _Images.of(run, data_dir)
     training = data.some("train", CALIBRATED_ON)
     tflite = to_tflite(network)
-    files = {FLOAT16: rounded(tflite, "float16", data.pixels(training) if len(training) else None)}
-    if len(training):
-        files[INT8] = rounded(tflite, "int8", data.pixels(training))
+    means = mean_inputs(tflite, data.pixels(training)) if len(training) else None
+    files = {FLOAT16: rounded(tflite, "float16", means)}
+    if means:
+        files[INT8] = rounded(tflite, "int8", means)
     for name, content in files.items():
         (folder / name).write_bytes(content)
     write_onnx(network, folder / ONNX)
-    answers = {name: LiteRtNetwork(folder / name).answer for name in files} | {ONNX: OnnxNetwork(folder / ONNX).answer}
+    answers: dict[str, Answer] = {name: LiteRtNetwork(folder / name).answer for name in files}
+    answers[ONNX] = OnnxNetwork(folder / ONNX).answer
     asked = data.some("test", images)
     checked = _checked(run, KerasNetwork(model, manifest["gradcam_layer"]).answer, answers, data, asked)
     sizes = {name: (folder / name).stat().st_size for name in answers}
     about = _about(run) | {
-        "files": {
-            name: {"form": FORMS[name], "bytes": size, **checked.get(name, {})} for name, size in sizes.items()
-        },
+        "files": {name: {"form": FORMS[name], "bytes": size, **checked.get(name, {})} for name, size in sizes.items()},
         "checked_on": len(asked),
         "corrected_on": len(training),
     }
@@ -229,6 +229,15 @@ class _Heard:
     likeness: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
+    def take(self, own: Answers, original: Answers, outliers: Outliers | None) -> None:
+        """Note what it said of images beside what the Keras model said."""
+        self.logits.append(own[0])
+        for index, code in enumerate(original[0].argmax(axis=1)):
+            like = likeness(own[1][index, code], original[1][index, code])
+            self.likeness += [] if like is None else [like]
+        if outliers is not None:
+            self.strangeness.append(outliers.score(own[2]))
+
 
 def _checked(
     run: Run, original: Answer, answers: dict[str, Answer], data: _Images, asked: pd.DataFrame
@@ -240,18 +249,13 @@ def _checked(
     heard = {name: _Heard() for name in ("keras", *answers)}
     for start in range(0, len(asked), BATCH):
         pixels = np.stack(list(data.pixels(asked[start : start + BATCH])))
-        logits, maps, features = original(pixels)
-        codes = logits.argmax(axis=1)
-        for name, answer in {"keras": lambda _, kept=(logits, maps, features): kept, **answers}.items():
+        outputs = original(pixels)
+        heard["keras"].take(outputs, outputs, outliers)
+        for name, answer in answers.items():
             begun = time.perf_counter()
-            own_logits, own_maps, own_features = answer(pixels)
+            own = answer(pixels)
             heard[name].seconds += time.perf_counter() - begun
-            heard[name].logits.append(own_logits)
-            heard[name].likeness += [
-                like for n, code in enumerate(codes) if (like := likeness(own_maps[n, code], maps[n, code])) is not None
-            ]
-            if outliers is not None:
-                heard[name].strangeness.append(outliers.score(own_features))
+            heard[name].take(own, outputs, outliers)
     labels = asked["dx"].map(CODES.index).to_numpy()
     return {name: _figures(heard["keras"], heard[name], labels, trust) for name in answers}
 
@@ -354,7 +358,9 @@ def table(about: Figures) -> str:
     """The check, for people: one line a file."""
     count = about["checked_on"]
     keras = next(iter(about["files"].values())).get("balanced_accuracy_keras")
-    head = f"{'file':<22}{'MB':>6}{'agreement':>11}{'bal. acc.':>11}{'heatmaps':>10}{'refusals':>10}{'dp max':>9}{'ms':>7}"
+    head = (
+        f"{'file':<22}{'MB':>6}{'agreement':>11}{'bal. acc.':>11}{'heatmaps':>10}{'refusals':>10}{'dp max':>9}{'ms':>7}"
+    )
     lines = [head]
     for name, file in about["files"].items():
         line = f"{name:<22}{file['bytes'] / 1e6:>6.1f}"

@@ -45,15 +45,16 @@ RUNTIME = {  # of the npm package -> in the page's folder `litert/`
 }
 SOURCES = (".html", ".css", ".js", ".webmanifest", ".png")
 TEXTS = (  # of the clinician's page, those that this one says
-    "language", "research_notice", "synthetic_notice", "image_alt", "speaks_for", "confidence", "more_probable", "benign",
-    "point_melanoma", "point_malignant", "flagged", "not_flagged", "found_measured", "found_target", "set", "set_all",
-    "set_empty", "set_unpromised", "unsure", "all_seven", "choose", "calibrated", "waiting_title", "assessing_title",
-    "heatmap", "heatmap_alt", "heatmap_for", "heatmap_empty", "heatmap_beats", "opacity", "legend_none", "legend_some",
-    "legend_strong", "legend_unseen", "refused_title", "refused_next", "insist", "insist_hint", "insisted",
-    "not_dermatoscopy", "too_small", "black", "empty", "few_pixels", "problem_title", "problem_body", "problem_next",
-    "provenance", "language_label", "phone_camera", "phone_choose", "phone_waiting", "phone_loading", "phone_ready",
-    "phone_online", "phone_broken_title", "phone_broken", "phone_privacy", "phone_unchecked",
-    *(f"name_{code}" for code in CODES), *(f"sentence_{code}" for code in CODES), *(f"kind_{code}" for code in MALIGNANT),
+    "language", "research_notice", "synthetic_notice", "image_alt", "speaks_for", "confidence", "more_probable",
+    "benign", "point_melanoma", "point_malignant", "flagged", "not_flagged", "found_measured", "found_target",
+    "set", "set_all", "set_empty", "set_unpromised", "unsure", "all_seven", "choose", "calibrated", "waiting_title",
+    "assessing_title", "heatmap", "heatmap_alt", "heatmap_for", "heatmap_empty", "heatmap_beats", "opacity",
+    "legend_none", "legend_some", "legend_strong", "legend_unseen", "refused_title", "refused_next", "insist",
+    "insist_hint", "insisted", "not_dermatoscopy", "too_small", "black", "empty", "few_pixels", "problem_title",
+    "problem_body", "problem_next", "provenance", "language_label", "phone_camera", "phone_choose", "phone_waiting",
+    "phone_loading", "phone_ready", "phone_online", "phone_broken_title", "phone_broken", "phone_privacy",
+    "phone_unchecked",
+    *(f"{kind}_{code}" for kind in ("name", "sentence") for code in CODES), *(f"kind_{code}" for code in MALIGNANT),
 )  # fmt: skip
 
 

@@ -222,11 +222,16 @@ async function read(file) {
 async function keepPage() {
   if (!('serviceWorker' in navigator)) return false;
   try {
-    await navigator.serviceWorker.register('sw.js');
-    await navigator.serviceWorker.ready;
-    if (!navigator.serviceWorker.controller) {
-      await new Promise((done) => navigator.serviceWorker.addEventListener('controllerchange', done, {once: true}));
-    }
+    const registration = await navigator.serviceWorker.register('sw.js');
+    const worker = registration.installing ?? registration.waiting ?? registration.active;
+    await new Promise((done, failed) => {
+      const look = () => {
+        if (worker.state === 'activated') done();
+        if (worker.state === 'redundant') failed(new Error('the page could not be kept')); // no room, or a file is missing
+      };
+      worker.addEventListener('statechange', look);
+      look();
+    });
     return true;
   } catch (error) {
     console.warn(error);

@@ -3,8 +3,18 @@ const VERSION = '{{version}}';
 const FILES = ['{{files}}'];
 
 self.addEventListener('install', (event) => {
-  event.waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FILES)).then(() => self.skipWaiting()));
+  event.waitUntil((async () => {
+    const cache = await caches.open(VERSION);
+    await cache.addAll([...FILES, ...await programs()].map((name) => new Request(name, {cache: 'reload'})));
+    await self.skipWaiting();
+  })());
 });
+
+// of LiteRT's programs, those that an earlier version of the page kept: without them the new one would need a network
+async function programs() {
+  const kept = await Promise.all((await caches.keys()).map(async (name) => (await caches.open(name)).keys()));
+  return new Set(kept.flat().map((request) => request.url).filter((url) => url.includes('/litert/litert_wasm')));
+}
 
 self.addEventListener('activate', (event) => {
   const others = caches.keys().then((names) => Promise.all(names.filter((name) => name !== VERSION).map((name) => caches.delete(name))));

@@ -147,6 +147,18 @@ def module_run(tiny_run, tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
+def exported_run(tiny_run, shared_folder: Path) -> Path:
+    """The tiny run exported for phones. Read the folder, do not change it."""
+    from core.export import write_export
+
+    kept = shared_folder / "exported"
+    with FileLock(shared_folder / "exported.lock"):
+        if not kept.exists():
+            write_export(tiny_run, kept)
+    return kept
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Headless Chromium; tests that need it are skipped where there is none."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)

@@ -33,6 +33,7 @@ _WEIGHTS = (
 )
 _DEQUANTIZE = schema.BuiltinOperator.DEQUANTIZE
 _SINCE = {FLOAT16: 3, INT8: 5}  # the version of that operator which knows the form; 5 knows a scale for each channel
+Means = dict[int, np.ndarray]  # place of a layer's inputs among the tensors -> (in,) their means over images and places
 _TYPES = {FLOAT16: schema.TensorType.FLOAT16, INT8: schema.TensorType.INT8}
 
 
@@ -49,18 +50,17 @@ def to_tflite(network: keras.Model) -> bytes:
         return tf.lite.TFLiteConverter.from_keras_model(single).convert()
 
 
-def rounded(tflite: bytes, form: str, images: Iterable[np.ndarray] | None = None) -> bytes:
+def rounded(tflite: bytes, form: str, means: Means | None = None) -> bytes:
     """The same file with weights in fewer bits: as many as it takes to be within `LARGEST` and `SHARES`.
 
     Args:
         tflite: a float32 file of `to_tflite`.
         form: `FLOAT16`; or `INT8`, where the rest of the large arrays is float16.
-        images: (size, size, 3) uint8, of the training split: the biases are corrected on them. None leaves them.
+        means: of `mean_inputs`: the biases are corrected by them. None leaves the biases.
     """
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(tflite), 0))
-    layers = list(_layers(model))
-    means = _mean_inputs(tflite, layers, images) if images is not None else {}
-    for layer, how in _forms(layers, form, len(tflite)):
+    model = _read(tflite)
+    means = means or {}
+    for layer, how in _forms(list(_layers(model)), form, len(tflite)):
         change = _store(model, layer, how)
         if layer.bias is not None and layer.inputs in means:
             buffer = model.buffers[model.subgraphs[0].tensors[layer.bias].buffer]
@@ -69,6 +69,10 @@ def rounded(tflite: bytes, form: str, images: Iterable[np.ndarray] | None = None
     builder = flatbuffers.Builder(len(tflite))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def _read(tflite: bytes) -> Any:
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(tflite), 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,18 +198,24 @@ def _dequantize(model: Any, version: int) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _mean_inputs(tflite: bytes, layers: list[_Layer], images: Iterable[np.ndarray]) -> dict[int, np.ndarray]:
-    """Place of each layer's inputs -> (in,) their means over images and places."""
+def mean_inputs(tflite: bytes, images: Iterable[np.ndarray]) -> Means:
+    """What each layer is given on average.
+
+    Args:
+        tflite: a float32 file of `to_tflite`.
+        images: (size, size, 3) uint8, of the training split.
+    """
     plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate gives nothing of what lies between
     runner = Interpreter(
         model_content=tflite, experimental_op_resolver_type=plain, experimental_preserve_all_tensors=True
     )
     runner.allocate_tensors()
     pixels = runner.get_input_details()[0]["index"]
-    places = {layer.inputs for layer in layers}
+    places = {layer.inputs for layer in _layers(_read(tflite))}
     sums: dict[int, np.ndarray] = {}
     count = 0
-    for count, image in enumerate(images, 1):
+    for image in images:
+        count += 1
         runner.set_tensor(pixels, image[None].astype(np.float32))
         runner.invoke()
         for place in places:
