@@ -49,6 +49,6 @@ clean:
 	$(PIP) -r requirements-export.txt
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt requirements-export.txt .venv/installed | .venv/bin/python
+.venv/installed-dev: requirements-dev.txt requirements-export.txt requirements-ray.txt .venv/installed | .venv/bin/python
 	$(PIP) -r requirements-dev.txt
 	@touch $@

@@ -7,6 +7,7 @@ python train.py --data-dir ~/HAM10000 --data-dir ~/ISIC2019 --data-dir data/case
 python train.py --data-dir ~/HAM10000 --train-from block7 --views 8 --epochs 20
 python train.py --data-dir ~/HAM10000 --ensemble 3
 python train.py --join 20261124-101500-efficientnetb0-head-1f3a 20261124-103000-efficientnetb0-head-77c0
+python train.py --data-dir ~/HAM10000 --ray auto
 python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 """
 
@@ -22,6 +23,7 @@ from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, notices
 from core.errors import ConfigError, DermLensError, TrainingStopped
+from core.models.cluster import ADDRESS_HELP, use
 from core.presets import PRESETS
 from core.runs.all_runs import find_run
 from core.runs.jobs import give_way
@@ -54,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         f"upper blocks learn too); every option below overrides them. Default: {DEFAULT_RECIPE}.",
     )  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="begin once no other training is under way in runs/")
+    parser.add_argument("--ray", metavar="ADDRESS", help=ADDRESS_HELP)
     groups: dict[str, Any] = {}
     hints = get_type_hints(TrainConfig)
     for setting in dataclasses.fields(TrainConfig):
@@ -124,7 +127,7 @@ def open_run(options: argparse.Namespace) -> Run:
     """
     settings = dict(vars(options))
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
-    settings.pop("wait"), settings.pop("join")
+    settings.pop("wait"), settings.pop("join"), settings.pop("ray")
     if FOLDERS[0] in settings and resume is None:
         settings |= _folders(settings[FOLDERS[0]])
     if resume is None:
@@ -149,7 +152,7 @@ def join_runs(options: argparse.Namespace) -> Run:
     Raises:
         DermLensError: there is no such run, or they do not fit together.
     """
-    others = sorted(set(vars(options)) - {"join", "run_dir", "wait", "resume"})
+    others = sorted(set(vars(options)) - {"join", "run_dir", "wait", "resume", "ray"})
     if others or options.resume:
         raise DermLensError(
             f"Runs are joined as they are. Received: --join together with "
@@ -170,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"Run {run.id} in {run.folder}\n{headline(run)}", flush=True)
             examine_afterwards(run)
             return 0
+        use(options.ray)
         run = open_run(options)
         _stop_on_signal(run)
         if options.wait:

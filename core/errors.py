@@ -12,6 +12,7 @@ DermLensError
 │   └── RunBusyError      another process is writing it, or a training is already under way
 ├── CaseLogError          the log of cases cannot be used, or refuses a value
 │   └── CaseLogVersionError  written by another version of DermLens
+├── ClusterError          a Ray cluster that cannot be reached, or loses its workers
 ├── TrainingStopped       somebody asked the training to stop
 └── ServerError           a port in use, a server that does not come up
 """
@@ -63,6 +64,10 @@ class CaseLogError(DermLensError):
 
 class CaseLogVersionError(CaseLogError):
     """The log of cases was written by a version of DermLens whose tables this one does not know."""
+
+
+class ClusterError(DermLensError):
+    """A Ray cluster cannot be reached, or what was computed on it was lost too often."""
 
 
 class TrainingStopped(DermLensError):

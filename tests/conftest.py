@@ -64,7 +64,13 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) 
             patch.setenv(name, str(tmp_path_factory.mktemp(name.lower())))
         patch.setenv("DERMLENS_CACHE", str(shared_folder / "cache"))
         patch.setenv("DERMLENS_CASES", f"sqlite:///{tmp_path_factory.mktemp('cases') / 'cases.sqlite'}")
-        for name in ("DERMLENS_DATA", "DERMLENS_HOST", "DERMLENS_DASHBOARD_PORT", "DERMLENS_CLINIC_PORT"):
+        for name in (
+            "DERMLENS_DATA",
+            "DERMLENS_RAY",
+            "DERMLENS_HOST",
+            "DERMLENS_DASHBOARD_PORT",
+            "DERMLENS_CLINIC_PORT",
+        ):
             patch.delenv(name, raising=False)
         yield
 

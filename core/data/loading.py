@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from core.data.images import model_input, read_image
 
 Take = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Batch = tuple[np.ndarray, np.ndarray]
+Read = TypeVar("Read")
 
 
 class PixelSource:
@@ -58,11 +60,11 @@ def in_batches(rows: np.ndarray, views: np.ndarray, size: int) -> list[Batch]:
     return [(rows[start : start + size], views[start : start + size]) for start in range(0, len(rows), size)]
 
 
-def read_ahead(take: Take, batches: Iterable[Batch]) -> Iterator[np.ndarray]:
+def read_ahead(take: Callable[[np.ndarray, np.ndarray], Read], batches: Iterable[Batch]) -> Iterator[Read]:
     """What `take` gives for each batch, in order, with the next ones already under way."""
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[np.ndarray]] = deque()
+        pending: deque[Future[Read]] = deque()
         try:
             for batch in batches:
                 pending.append(pool.submit(take, *batch))

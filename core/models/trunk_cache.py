@@ -10,27 +10,26 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
-from functools import cached_property
-from importlib.metadata import version
+from collections.abc import Callable, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 
 import filelock
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
 from core.config import TrainConfig
 from core.data.dataset import Dataset
-from core.data.loading import PixelSource, Take, in_batches, read_ahead
+from core.data.loading import Batch, PixelSource, Take, in_batches, read_ahead
 from core.errors import ConfigError, DatasetError
-from core.models.frozen import frozen
+from core.models.cluster import asked_for
+from core.models.ray_trunk import RayTrunk
+from core.models.trunk_pass import BATCH, ROW_TYPE, TrunkPass, trunk_hash, trunk_pass, versions
 from core.places import cache_root
 
-BATCH = 32  # every batch has this many images, the last one filled up: the numbers must not depend on where a
-# killed run went on
-ROW_TYPE = np.dtype("<f4")
+Wait = Callable[[], None]
+Passes = Callable[[list[Batch], Wait], Iterator[np.ndarray]]
 WHOLE, PARTIAL, LOCKED = ".f32", ".partial", ".lock"
 
 
@@ -49,7 +48,7 @@ class TrunkCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.shape = tuple(trunk.output.shape[1:])
         self.row_bytes = int(np.prod(self.shape)) * ROW_TYPE.itemsize
-        self._trunk_hash = _trunk_hash(trunk)
+        self._trunk_hash = trunk_hash(trunk)
         self.computed, self.seconds = 0, 0.0  # images that were not on disk, and what they took
 
     def outputs(self, dataset: Dataset, images: pd.DataFrame, view: int, step: Callable) -> np.ndarray:
@@ -69,7 +68,8 @@ class TrunkCache:
         """
         source = PixelSource(images, self.trunk.input.shape[1], self.config)
         rows = np.arange(len(images))
-        return self._kept(self.entry(dataset, images, view), source.take, rows, np.full(len(rows), view), step)
+        passes = partial(self._on_cluster.passes, source) if self._on_cluster else partial(self._passes, source.take)
+        return self._kept(self.entry(dataset, images, view), passes, rows, np.full(len(rows), view), step)
 
     def of_drawn(self, what: str, draw: Callable[[int], np.ndarray], count: int, step: Callable) -> np.ndarray:
         """Outputs of pictures that no file holds; see `outputs`.
@@ -84,14 +84,15 @@ class TrunkCache:
         def take(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
             return np.stack([draw(int(row)) for row in rows])
 
-        digest = hashlib.sha256(json.dumps([self._trunk_hash, what, count, _versions()]).encode())
-        return self._kept(self._path(digest.hexdigest()), take, np.arange(count), np.zeros(count, int), step)
+        digest = hashlib.sha256(json.dumps([self._trunk_hash, what, count, versions()]).encode())
+        passes = partial(self._passes, take)
+        return self._kept(self._path(digest.hexdigest()), passes, np.arange(count), np.zeros(count, int), step)
 
-    def _kept(self, path: Path, take: Take, rows: np.ndarray, views: np.ndarray, step: Callable) -> np.ndarray:
+    def _kept(self, path: Path, passes: Passes, rows: np.ndarray, views: np.ndarray, step: Callable) -> np.ndarray:
         """An entry, from disk or computed now."""
         with filelock.FileLock(path.with_suffix(LOCKED)):
             if not path.exists():
-                self._compute(path, take, rows, views, step)
+                self._compute(path, passes, rows, views, step)
             os.utime(path)  # the oldest entry is the one not used for longest
         return np.memmap(path, ROW_TYPE, mode="r").reshape(len(rows), *self.shape)
 
@@ -130,7 +131,7 @@ class TrunkCache:
         drawn = [view, *_drawing(self.config)] if view > 0 else []
         if view < 0:
             drawn = [view, self.config.seed, CAMERAS]
-        digest.update(json.dumps([self._trunk_hash, drawn, _versions()]).encode())
+        digest.update(json.dumps([self._trunk_hash, drawn, versions()]).encode())
         for image_id in images["image_id"]:
             # the name matters for an augmented view only: its dice are thrown by name
             digest.update(f"{dataset.contents[image_id]},{image_id if view else ''}\n".encode())
@@ -140,32 +141,38 @@ class TrunkCache:
         return self.folder / f"{self.config.backbone}-{self.config.train_from}-{digest[:32]}{WHOLE}"
 
     @cached_property
-    def _run_trunk(self) -> Callable[[np.ndarray], list[tf.Tensor]]:
-        """Pixels of one batch -> outputs, in a list of one. Compiled once: that takes as long as 200 images."""
+    def _pass(self) -> TrunkPass:
+        return trunk_pass(self.trunk)
 
-        @tf.function(input_signature=[tf.TensorSpec((BATCH, *self.trunk.input.shape[1:]), tf.uint8)])
-        def run_trunk(pixels: tf.Tensor) -> tf.Tensor:
-            return self.trunk(tf.cast(pixels, tf.float32), training=False)
+    @cached_property
+    def _on_cluster(self) -> RayTrunk | None:
+        """The trunk on a Ray cluster, where one was asked for."""
+        address = asked_for()
+        return RayTrunk(address, self.trunk) if address else None
 
-        return frozen(run_trunk)
+    def _passes(self, take: Take, batches: list[Batch], wait: Wait) -> Iterator[np.ndarray]:
+        """Outputs of batches, in their order, computed by this process; see `RayTrunk.passes`."""
+        return map(self._pass, read_ahead(take, batches))
 
-    def _compute(self, path: Path, take: Take, rows: np.ndarray, views: np.ndarray, step: Callable) -> None:
-        partial = path.with_suffix(PARTIAL)
+    def _compute(self, path: Path, passes: Passes, rows: np.ndarray, views: np.ndarray, step: Callable) -> None:
+        growing = path.with_suffix(PARTIAL)
         total = len(rows)
         batch_bytes = BATCH * self.row_bytes
-        whole_batches = partial.stat().st_size // batch_bytes if partial.exists() else 0
+        whole_batches = growing.stat().st_size // batch_bytes if growing.exists() else 0
         already = whole_batches * BATCH
         batches = in_batches(rows[already:], views[already:], BATCH)
         started = time.monotonic()
+        done = already
+
+        def wait() -> None:
+            step(done, total, already)
+
         try:
-            with partial.open("ab") as stream:
+            with growing.open("ab") as stream:
                 stream.truncate(whole_batches * batch_bytes)
-                done = already
-                for pixels in read_ahead(take, batches):
-                    filled = np.concatenate([pixels, np.repeat(pixels[-1:], BATCH - len(pixels), axis=0)])
-                    outputs = self._run_trunk(filled)[0].numpy()[: len(pixels)]
-                    stream.write(outputs.astype(ROW_TYPE, copy=False).tobytes())
-                    done += len(pixels)
+                for outputs in passes(batches, wait):
+                    stream.write(outputs.tobytes())
+                    done += len(outputs)
                     step(done, total, already)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -175,7 +182,7 @@ class TrunkCache:
                 f"Received: {error.strerror or error}. Free some disk or move the cache with DERMLENS_CACHE, then "
                 "go on with --resume: what was computed is kept."
             ) from error
-        partial.replace(path)
+        growing.replace(path)
         self.computed += total - already
         self.seconds += time.monotonic() - started
 
@@ -191,22 +198,6 @@ def _drawing(config: TrainConfig) -> list:
     """All that a view depends on besides its image and its number."""
     later = [[name, getattr(config, name)] for name in _LATER if getattr(config, name) != getattr(TrainConfig, name)]
     return [*(getattr(config, name) for name in _DRAWING), *later, *([CAMERAS] if config.colour else [])]
-
-
-def _trunk_hash(trunk: keras.Model) -> str:
-    """A hash of architecture and weights: what the layers are called does not matter, what they do does."""
-    digest = hashlib.sha256()
-    for layer in trunk.layers:
-        settings = {key: value for key, value in layer.get_config().items() if key not in ("name", "dtype")}
-        digest.update(json.dumps([type(layer).__name__, settings], default=str, sort_keys=True).encode())
-        for weight in layer.get_weights():
-            digest.update(np.ascontiguousarray(weight).tobytes())
-    return digest.hexdigest()
-
-
-def _versions() -> list[str]:
-    """What else the numbers depend on: who decodes, resizes and multiplies."""
-    return [f"{name} {version(name)}" for name in ("tensorflow", "keras", "pillow", "opencv-python")]
 
 
 def _delete(entry: Path) -> None:
