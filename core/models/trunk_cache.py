@@ -68,7 +68,7 @@ class TrunkCache:
         """
         source = PixelSource(images, self.trunk.input.shape[1], self.config)
         rows = np.arange(len(images))
-        passes = partial(self._on_cluster.passes, source) if self._on_cluster else partial(self._passes, source.take)
+        passes = partial(self._passes_of_images, source)
         return self._kept(self.entry(dataset, images, view), passes, rows, np.full(len(rows), view), step)
 
     def of_drawn(self, what: str, draw: Callable[[int], np.ndarray], count: int, step: Callable) -> np.ndarray:
@@ -150,8 +150,14 @@ class TrunkCache:
         address = asked_for()
         return RayTrunk(address, self.trunk) if address else None
 
+    def _passes_of_images(self, source: PixelSource, batches: list[Batch], wait: Wait) -> Iterator[np.ndarray]:
+        """As `_passes`, on the cluster where one was asked for."""
+        if self._on_cluster:
+            return self._on_cluster.passes(source, batches, wait)
+        return self._passes(source.take, batches, wait)
+
     def _passes(self, take: Take, batches: list[Batch], wait: Wait) -> Iterator[np.ndarray]:
-        """Outputs of batches, in their order, computed by this process; see `RayTrunk.passes`."""
+        """Outputs of batches, in their order, computed by this process."""
         return map(self._pass, read_ahead(take, batches))
 
     def _compute(self, path: Path, passes: Passes, rows: np.ndarray, views: np.ndarray, step: Callable) -> None:
