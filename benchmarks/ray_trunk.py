@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -31,6 +32,7 @@ from core.models.classifier import build_classifier
 from core.models.cluster import ENVIRONMENT
 from core.models.trunk_cache import TrunkCache
 from core.models.trunk_pass import BATCH
+from core.places import PROJECT
 
 WARM = 2  # blocks for each worker that are not timed
 NETWORK = "efficientnet_lite0"
@@ -51,9 +53,13 @@ def speed(cache: TrunkCache, dataset: Dataset, images: pd.DataFrame, warm: int) 
     return (marks[-1][1] - start[1]) / (marks[-1][0] - start[0]), path.read_bytes()
 
 
-def nothing(file: list, digest: str, wanted: list, ids: list, files: list, *_: object) -> np.ndarray:
+def null_task(shape: tuple[int, ...]) -> Callable[..., np.ndarray]:
     """A worker's task without the work."""
-    return np.zeros((len(files), *nothing.shape), np.float32)  # type: ignore[attr-defined]
+
+    def outputs(file: list, digest: str, wanted: list, ids: list, files: list, *_: object) -> np.ndarray:
+        return np.zeros((len(files), *shape), np.float32)
+
+    return outputs
 
 
 def main() -> None:
@@ -91,13 +97,11 @@ def main() -> None:
         repeated = pd.concat([dataset.images] * (options.driver_images // len(dataset.images) + 1))
         many = repeated.iloc[: options.driver_images]
         per_image = sum(os.path.getsize(path) for path in images["path"]) / len(images)
-        nothing.shape = trunk.output.shape[1:]  # type: ignore[attr-defined]
-        ray_trunk._outputs, real = nothing, ray_trunk._outputs
+        ray_trunk._outputs = null_task(trunk.output.shape[1:])
         speeds = []
         for _ in range(options.rounds):
             with_cluster(max(options.workers))
             speeds.append(speed(TrunkCache(trunk, config), dataset, many, BATCH * WARM * 10)[0])
-        ray_trunk._outputs = real
         print(
             f"driver alone: {', '.join(f'{each:,.0f}' for each in speeds)} images/s; {per_image / 1e3:.1f} kB sent and "
             f"{alone.row_bytes / 1e3:.1f} kB received an image"
@@ -113,7 +117,7 @@ def with_cluster(workers: int) -> None:
     ray.shutdown()
     ray.init(
         address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error",
-        runtime_env={"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3"}},
+        runtime_env={"py_modules": [str(PROJECT / "core")], "env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3"}},
     )  # fmt: skip
     os.environ[ENVIRONMENT] = "local"
 
