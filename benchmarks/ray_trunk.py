@@ -26,7 +26,8 @@ import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
-from core.data.ham10000 import Dataset, load_dataset
+from core.data.dataset import Dataset
+from core.data.ham10000 import load_dataset
 from core.models import ray_trunk
 from core.models.classifier import build_classifier
 from core.models.cluster import ENVIRONMENT
@@ -78,7 +79,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DERMLENS_CACHE"] = folder
         alone = TrunkCache(trunk, config)
-        images = dataset.images.iloc[: options.images]
+        longest = max(options.images, options.driver_images)
+        repeated = pd.concat([dataset.images] * (longest // len(dataset.images) + 1))
+        images = repeated.iloc[: options.images]
         found: dict[int, list[float]] = {workers: [] for workers in options.workers}
         for round_ in range(options.rounds):
             plain, expected = speed(alone, dataset, images, BATCH * WARM)
@@ -94,7 +97,6 @@ def main() -> None:
         for workers, ratios in found.items():
             print(f"{workers} workers: median ratio {statistics.median(ratios):.2f} of {len(ratios)}")
 
-        repeated = pd.concat([dataset.images] * (options.driver_images // len(dataset.images) + 1))
         many = repeated.iloc[: options.driver_images]
         per_image = sum(os.path.getsize(path) for path in images["path"]) / len(images)
         ray_trunk._outputs = null_task(trunk.output.shape[1:])
