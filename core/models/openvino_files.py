@@ -15,7 +15,14 @@ import numpy as np
 import openvino
 import openvino.opset13 as ov
 import tensorflow as tf
-from openvino.frontend import ConversionExtension, FrontEndManager, NodeContext
+from openvino.frontend import (
+    ConversionExtension,
+    FrontEndManager,
+    GeneralFailure,
+    NodeContext,
+    OpConversionFailure,
+    OpValidationFailure,
+)
 
 from core.backbones import BACKBONES
 from core.engines import ANSWER, MADE_OF, SLOPES, model_hash
@@ -28,6 +35,9 @@ from core.models.frozen import with_constants
 from core.models.keras_network import KerasNetwork
 from core.runs.files import write_json
 from core.runs.run import MODEL, OPENVINO, Run
+
+# what OpenVINO raises where it cannot convert; its own are no RuntimeErrors
+FAILURES = (RuntimeError, GeneralFailure, OpConversionFailure, OpValidationFailure)
 
 
 def write_openvino(run: Run) -> None:
@@ -48,13 +58,13 @@ def write_openvino(run: Run) -> None:
             openvino.save_model(_converted(answer, temporary), temporary / ANSWER, compress_to_fp16=False)
             try:
                 openvino.save_model(_converted(slopes, temporary), temporary / SLOPES, compress_to_fp16=False)
-            except RuntimeError as error:  # an activation whose gradient nobody has described yet: Keras has it
+            except FAILURES as error:  # an activation whose gradient nobody has described yet: Keras has it
                 print(f"[openvino] without slopes: {str(error).strip().splitlines()[-1]}", flush=True)
             made_of = {"model_sha256": model_hash(run), "openvino": version("openvino")}
             write_json(temporary / MADE_OF, made_of)
             shutil.rmtree(folder, ignore_errors=True)
             temporary.replace(folder)
-    except (OSError, RuntimeError) as error:
+    except (OSError, *FAILURES) as error:
         raise RunError(
             f"The network of run {run.id!r} must be converted for OpenVINO. Received: {error}. "
             "DermLens answers with TensorFlow until then; DERMLENS_ENGINE=tensorflow says so for good."

@@ -93,3 +93,20 @@ def test_the_engine_is_chosen_by_a_variable(served_run, paths, monkeypatch):
     monkeypatch.setenv("DERMLENS_ENGINE", "abacus")
     with pytest.raises(ConfigError, match="Received: 'abacus'"):
         chosen_engine()
+
+
+def test_a_gradient_that_openvino_does_not_know_fails_as_the_conversion_expects(tmp_path):
+    """OpenVINO's own exceptions are no RuntimeErrors: a network with swish must lose its slopes, not its training."""
+    import tensorflow as tf
+
+    from core.models.openvino_files import FAILURES, _converted
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4, 4, 8), tf.float32)])
+    def slope(x: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = tf.nn.depthwise_conv2d(tf.sigmoid(x), tf.ones((3, 3, 8, 1)), [1, 1, 1, 1], "VALID")
+        return tape.gradient(y, x)
+
+    with pytest.raises(FAILURES):
+        _converted(slope, tmp_path)

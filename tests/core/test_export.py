@@ -12,9 +12,10 @@ from core.backbones import BACKBONES
 from core.data.images import model_input, read_image
 from core.diagnoses import CODES
 from core.errors import DatasetError, RunError
-from core.export import ABOUT, FLOAT16, INT8, ONNX, STRANGENESS, likeness, main, write_export
+from core.export import ABOUT, FLOAT16, INT8, ONNX, STRANGENESS, OnnxNetwork, likeness, main, write_export
 from core.models.classifier import answering_pass, build_classifier
 from core.models.export_network import OUTPUTS, plain_network
+from core.models.export_onnx import write_onnx
 from core.models.features import feature_layers
 from core.runs.run import MANIFEST, Run
 
@@ -70,6 +71,19 @@ def test_a_pass_without_gradients_gives_the_same_heatmaps(settings, tiny_config,
         scale = float(np.abs(output).max())
         assert scale > 0
         np.testing.assert_allclose(given[name] / scale, output / scale, atol=1e-5, err_msg=name)
+
+
+def test_a_network_that_normalizes_its_pixels_asks_for_nothing_else(tmp_path):
+    """EfficientNetB0 does: the exporter took the mean and the variance for inputs of the file."""
+    pixels = keras.Input((8, 8, 3), name="pixels")
+    normalization = keras.layers.Normalization(mean=[100.0, 110.0, 120.0], variance=[400.0, 500.0, 600.0])
+    last = keras.layers.Conv2D(4, 3, activation="relu", name="last")(normalization(pixels))
+    logits = keras.layers.Dense(7)(keras.layers.GlobalAveragePooling2D()(last))
+    network = plain_network(keras.Model(pixels, logits), "last")
+    write_onnx(network, tmp_path / "network.onnx")
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    for name, output in zip(OUTPUTS, OnnxNetwork(tmp_path / "network.onnx").answer(images), strict=True):
+        np.testing.assert_allclose(output, network(images.astype(np.float32))[name], rtol=1e-4, atol=1e-5)
 
 
 def test_another_head_is_refused(tiny_config):
