@@ -94,6 +94,11 @@ class TrainConfig:
         "Network",
     )
 
+    patient: bool = _setting(
+        False, "Let age, sex and body site speak too, where they are known. The network itself sees the image alone.",
+        "Network",
+    )  # fmt: skip
+
     ensemble: int = _setting(
         1,
         "Train so many networks, each another repeat, and answer with the mean of what they say. Each takes as long as "

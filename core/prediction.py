@@ -7,6 +7,7 @@ import numpy as np
 
 from core.data.quality import PROBLEMS, Quality
 from core.diagnoses import CODES, DIAGNOSES, Diagnosis, notices
+from core.evaluation.patient import Patient
 from core.explain.overlay import overlay
 
 STRANGE = "not_dermatoscopy"  # the reason for a refusal that does not lie in the image's quality
@@ -77,6 +78,8 @@ class Prediction:
             random map and the middle of the image do, 0 to 1; None where that was not measured.
         run_id: the run that answered.
         synthetic: whether that run learned from drawn images only.
+        image_logits: (7,) float32, what the image says alone; None where age, sex and site were not asked for.
+        patient: what is known of the person and went into the answer; None where the image alone answered.
         features: (k,) float32, means of the network's depths, the last activation's at the end; None where not kept.
     """
 
@@ -94,6 +97,13 @@ class Prediction:
     run_id: str
     synthetic: bool
     features: np.ndarray | None = None
+    image_logits: np.ndarray | None = None
+    patient: Patient | None = None
+
+    @property
+    def patient_used(self) -> bool:
+        """Whether age, sex or site went into the answer."""
+        return self.patient is not None
 
     @property
     def code(self) -> str:
@@ -138,6 +148,7 @@ class Prediction:
             "refused": self.refused,
             "reasons": {code: REASONS[code] for code in self.refusals},
             "quality": {code: REASONS[code] for code in self.quality.problems if code not in self.refusals},
+            "patient_used": self.patient_used,
             "run": self.run_id,
             "synthetic": self.synthetic,
             "notice": " ".join(notices(self.synthetic)),

@@ -13,6 +13,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
+from core.evaluation.patient import NOBODY, Patient, PatientTerm
 from core.evaluation.trust import Trust
 from core.explain.ensemble import Ensemble
 from core.explain.explainer import BATCH, Explainer
@@ -54,6 +56,7 @@ class Predictor:
             raise RunError(f"Only a finished run can answer. Received: run {run.id!r}, {run.status().state}.")
         try:
             self._read(run.manifest(), run.calibration())
+            self.term = PatientTerm.from_dict(run.patient())
         except KeyError as error:
             raise RunError(
                 f"A finished run says in its manifest and calibration what its model needs. "
@@ -127,34 +130,48 @@ class Predictor:
             logging.getLogger(__name__).warning("Run %s answers with TensorFlow: %s", run.id, error)
             return load_keras()
 
-    def predict(self, image: ImageSource) -> Prediction:
+    def predict(self, image: ImageSource, patient: Patient | None = None) -> Prediction:
         """What the run says of one image.
 
         Args:
             image: a path, the bytes of a file, or an array; see `core.data.images.read_image`.
+            patient: what is known of the person; a run that sees the image alone has no use for it.
 
         Raises:
             ImageError: it cannot be read as an image.
         """
-        return self.predict_many([image])[0]
+        return self.predict_many([image], [patient])[0]
 
-    def predict_many(self, images: Iterable[ImageSource]) -> list[Prediction]:
-        """What the run says of each image, in their order; see `predict`."""
+    def predict_many(
+        self, images: Iterable[ImageSource], patients: Sequence[Patient | None] | None = None
+    ) -> list[Prediction]:
+        """What the run says of each image, in their order, with what is known of each person; see `predict`."""
         originals = [read_image(image) for image in images]
+        people = [patient or NOBODY for patient in patients or [None] * len(originals)]
+        if len(people) != len(originals):
+            raise ValueError(f"Each image has one patient, or None. Received: {len(originals)} and {len(people)}.")
         answers: list[Prediction] = []
         for start in range(0, len(originals), BATCH):
-            answers += self._predict_batch(originals[start : start + BATCH])
+            batch = slice(start, start + BATCH)
+            answers += self._predict_batch(originals[batch], people[batch])
         return answers
 
-    def _predict_batch(self, originals: Sequence[np.ndarray]) -> list[Prediction]:
+    def _predict_batch(self, originals: Sequence[np.ndarray], people: Sequence[Patient]) -> list[Prediction]:
         pixels = np.stack([model_input(original, self.size) for original in originals])
-        logits, maps, features = self._network.answer(pixels)
+        alone, maps, features = self._network.answer(pixels)
+        logits = alone if self.term is None else alone + self.term.added(people)
         probabilities = self.trust.calibration.probabilities(logits)
         strangeness = self._strangeness(features)
         beats = self._heatmap_beats()
-        return [
+        answers = [
             self._prediction(original, logits[n], probabilities[n], maps[n], features[n], strangeness[n], beats)
             for n, original in enumerate(originals)
+        ]
+        if self.term is None:
+            return answers
+        return [
+            replace(answer, image_logits=said, patient=None if patient == NOBODY else patient)
+            for answer, said, patient in zip(answers, alone, map(self.term.understood, people), strict=True)
         ]
 
     def _strangeness(self, features: np.ndarray) -> np.ndarray:
@@ -270,7 +287,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", help="a run's id or folder; by default the one that is served")
     parser.add_argument("--json", action="store_true", help="print JSON: one object for each image")
     parser.add_argument("--show-anyway", action="store_true", help="give the figures of refused images too")
+    parser.add_argument("--age", type=float, help="of the person, in years, for a run trained with --patient")
+    parser.add_argument("--sex", help="of the person: female or male")
+    parser.add_argument("--site", help="where on the body, in HAM10000's words, such as back or 'lower extremity'")
     options = parser.parse_args(arguments)
+    patient = Patient(options.age, options.sex, options.site)
     try:
         predictor = Predictor.load(options.run) if options.run else served_predictor()
     except DermLensError as error:
@@ -279,7 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
     answers: dict[str, Prediction] = {}
     for path in options.images:
         try:
-            answers[path] = predictor.predict(path)
+            answers[path] = predictor.predict(path, patient)
         except ImageError as error:
             print(f"error: {path}: {error}", file=sys.stderr)
     if options.json:

@@ -35,11 +35,19 @@ from core.runs.run import (
     MODEL_CARD,
     OPENVINO,
     OUTLIERS,
+    PATIENT,
     Run,
 )
 from core.runs.status import Status
 
-AS_THEY_ARE = (CALIBRATION, METRICS, HEATMAPS, OUTLIERS, MODEL)  # files of a run that name no image and no folder
+AS_THEY_ARE = (
+    CALIBRATION,
+    METRICS,
+    HEATMAPS,
+    OUTLIERS,
+    PATIENT,
+    MODEL,
+)  # files of a run that name no image and no folder
 DATA = ("fingerprint", "images", "lesions", "extra_images", "synthetic")  # what a manifest may say of the data
 CODE = (  # of the project, for the clinician's page
     "core/**/*.py", "dashboard/__init__.py", "dashboard/__main__.py", "dashboard/login.py", "dashboard/clinic/**/*",

@@ -21,13 +21,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.ham10000 import EXAMPLES, NO_IMAGES
+from core.data.ham10000 import EXAMPLES, METADATA_NAMES, NO_IMAGES
 from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
 from core.data.splits import class_weights
 from core.diagnoses import CODES, notices
 from core.errors import DatasetError, DermLensError, RunError
 from core.evaluation.calibration import calibrated
+from core.evaluation.patient import NOBODY, Patient, patients_of
 from core.evaluation.results import training_weights
 from core.predictor import BATCH, Predictor
 from core.runs.all_runs import find_run
@@ -73,7 +74,8 @@ def submission(run: Run, folder: Path, scores: str = "balanced", skip_damaged: b
     paths, left_out = _sound(_named_images(folder), folder, skip_damaged)
     predictor = Predictor.load(run)
     names = list(paths)
-    logits, probabilities, refused = _predict(predictor, paths)
+    patients = _patients(folder, names) if predictor.term else None
+    logits, probabilities, refused = _predict(predictor, paths, patients)
     values = probabilities if scores == "calibrated" else balanced_scores(run, logits)
     table = pd.DataFrame(values[:, [CODES.index(name.lower()) for name in COLUMNS]], columns=list(COLUMNS))
     table.insert(0, "image", names)
@@ -147,7 +149,34 @@ def _sound(paths: dict[str, str], folder: Path, skip_damaged: bool) -> tuple[dic
     return sound, [name for name in paths if problems[name]]
 
 
-def _predict(predictor: Predictor, paths: dict[str, str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _patients(folder: Path, names: list[str]) -> list[Patient]:
+    """What HAM10000's table, where the folder has one, says of the person in each image; no diagnosis is read."""
+    path = folder / METADATA_NAMES[0]
+    columns = ("image_id", "age", "sex", "localization")
+    if not path.is_file():
+        table = pd.DataFrame(columns=columns, dtype=str)
+    else:
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            raise DatasetError(
+                f"{path.name} must be a table in CSV form, in UTF-8. Received: {path} ({error}). Mend it, or take it "
+                "away."
+            ) from error
+    rows = (
+        table.reindex(columns=columns, fill_value="").drop_duplicates("image_id").set_index("image_id").reindex(names)
+    )
+    found = patients_of(
+        rows.assign(age=pd.to_numeric(rows["age"], errors="coerce")).fillna({"sex": "", "localization": ""})
+    )
+    known = sum(patient != NOBODY for patient in found)
+    print(f"age, sex or site of {known:,} of {len(names):,} images are in {path.name}", file=sys.stderr)
+    return found
+
+
+def _predict(
+    predictor: Predictor, paths: dict[str, str], patients: list[Patient] | None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Logits and probabilities, both (n, 7), and what the run refuses, with its reasons; says how far it is."""
     names = list(paths)
     answers: list[tuple[np.ndarray, np.ndarray]] = []
@@ -155,7 +184,8 @@ def _predict(predictor: Predictor, paths: dict[str, str]) -> tuple[np.ndarray, n
     started = last = time.monotonic()
     for start in range(0, len(names), BATCH):
         batch = names[start : start + BATCH]
-        for name, answer in zip(batch, predictor.predict_many([paths[name] for name in batch]), strict=True):
+        people = patients and patients[start : start + BATCH]
+        for name, answer in zip(batch, predictor.predict_many([paths[name] for name in batch], people), strict=True):
             answers.append((answer.logits, answer.probabilities))
             if answer.refused:
                 refused.append(f"{name} ({', '.join(answer.refusals)})")

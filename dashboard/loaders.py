@@ -35,13 +35,14 @@ from core.runs.estimate import estimate as estimate_training
 from core.runs.files import read_csv, read_json
 from core.runs.run import Run
 from dashboard import imports
-from dashboard.selection import evaluation_of
+from dashboard.selection import EXTERNAL, evaluation_of
 
 # After every page Streamlit calls keras.backend.clear_session(): it takes 0.35 s, and it takes away the state of a
 # model that the background thread is loading at that moment. This project's models need no clearing.
 script_runner._clean_problem_modules = lambda: None
 
 if TYPE_CHECKING:  # what needs SciPy or TensorFlow is loaded when it is asked for: the first page waits for neither
+    from core.evaluation.patient import Patient
     from core.evaluation.promotion import Judgement
     from core.explain.faithfulness import Curves
     from core.predictor import Prediction, Predictor
@@ -421,13 +422,27 @@ def answer(run: Run, source: str | bytes) -> "Prediction":
         ImageError: it cannot be read as an image.
         RunError: the run cannot answer.
     """
-    return _answer(*_asked_of(run, source))
+    return _answer(*_asked_of(run, source), _patient_in(run, source))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _answer(folder: str, model_stamp: int, source: str | bytes, stamp: int) -> "Prediction":
-    prediction = _predictor(folder, model_stamp).predict(source)
+def _answer(folder: str, model_stamp: int, source: str | bytes, stamp: int, patient: "Patient | None") -> "Prediction":
+    prediction = _predictor(folder, model_stamp).predict(source, patient)
     return dataclasses.replace(prediction, image=at_most(prediction.image, DISPLAY_SIDE))
+
+
+def _patient_in(run: Run, source: str | bytes) -> "Patient | None":
+    """What is recorded of the person in an image of the run's data set, or of one that it was evaluated on."""
+    if isinstance(source, bytes) or not (run.folder / contract.PATIENT).is_file():
+        return None
+    from core.evaluation.patient import patients_of
+
+    for part in ("", *(f"{EXTERNAL}{name}" for name in evaluations(run))):
+        with contextlib.suppress(DermLensError):
+            dataset = dataset_of_part(run, part)
+            if dataset and len(rows := dataset.images[dataset.images["path"] == source]):
+                return patients_of(rows)[0]
+    return None
 
 
 def overlays(run: Run, asked: list[tuple[str, str]], side: int = THUMBNAIL_SIDE) -> list[bytes]:

@@ -26,6 +26,7 @@ from core.data.ham10000 import load_dataset
 from core.diagnoses import BY_CODE, CODES, notices
 from core.errors import DermLensError
 from core.evaluation.examination import examine
+from core.evaluation.patient import Patient, patients_of
 from core.evaluation.results import prediction_table
 from core.evaluation.subgroups import subgroup_figures
 from core.predictor import BATCH, Predictor
@@ -62,7 +63,7 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
                 "What it scores on them says nothing of new patients.",
                 file=sys.stderr,
             )
-        answers = _predict(predictor, dataset.images["path"].tolist())
+        answers = _predict(predictor, dataset.images["path"].tolist(), patients_of(dataset.images))
         return _store(run, predictor, dataset, answers, known)
 
 
@@ -83,12 +84,12 @@ class _Answers:
     quality: pd.DataFrame
 
 
-def _predict(predictor: Predictor, paths: list[str]) -> _Answers:
+def _predict(predictor: Predictor, paths: list[str], patients: list[Patient]) -> _Answers:
     """Ask the run of every image; says on standard error how far it is."""
     logits, strangeness, quality = [], [], []
     started = last = time.monotonic()
     for start in range(0, len(paths), BATCH):
-        for prediction in predictor.predict_many(paths[start : start + BATCH]):
+        for prediction in predictor.predict_many(paths[start : start + BATCH], patients[start : start + BATCH]):
             logits.append(prediction.logits)
             strangeness.append(prediction.strangeness)
             quality.append(prediction.quality.to_row())

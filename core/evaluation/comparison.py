@@ -1,6 +1,7 @@
 """Two runs on the same images: what one repairs and breaks, and whether its figures are better beyond chance."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from scipy.stats import binomtest
 
 from core.diagnoses import CODES
 from core.evaluation.bootstrap import Figure, Z, lesion_bootstrap, ratio
-from core.evaluation.metrics import MELANOMA
+from core.evaluation.metrics import MELANOMA, evaluate, resampled_macro_auc
 
 MEASURES = {"balanced_accuracy": "Balanced accuracy", "melanoma_sensitivity": "Melanoma sensitivity"}
 
@@ -53,6 +54,41 @@ def compare(before: pd.DataFrame, after: pd.DataFrame, seed: int = 0) -> Compari
         float(binomtest(changed[0], sum(changed)).pvalue) if sum(changed) else 1.0,
         _differences(table, rights, seed),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What is said of n images.
+
+    Attributes:
+        probabilities: (n, 7), calibrated.
+        predicted: (n,) indices into `CODES`.
+    """
+
+    probabilities: np.ndarray
+    predicted: np.ndarray
+
+
+def beside(labels: np.ndarray, before: Answers, after: Answers, lesions: np.ndarray, seed: int = 0) -> dict[str, Any]:
+    """The figures before, and what was won since, on the same images.
+
+    Args:
+        labels: (n,) indices into `CODES`.
+        before, after: what was said of the images.
+        lesions: (n,) lesion of each image.
+        seed: of the resamples.
+
+    Returns:
+        balanced_accuracy, macro_auc and melanoma_sensitivity before; difference: the same, after less before. Each
+        with value, low and high.
+    """
+    figures = evaluate(labels, before.probabilities, lesions, seed, before.predicted)
+    table = pd.DataFrame({"dx": np.array(CODES)[labels], "lesion_id": lesions})
+    differences = _differences(table, [each.predicted == labels for each in (before, after)], seed)
+    weights = np.column_stack([np.ones(len(labels)), lesion_bootstrap(lesions, seed).weights])
+    old, new = (resampled_macro_auc(labels, each.probabilities, weights) for each in (before, after))
+    differences["macro_auc"] = _figure(new[0] - old[0], new[1:] - old[1:])
+    return {name: figures[name] for name in differences} | {"difference": differences}
 
 
 def _differences(table: pd.DataFrame, rights: list[np.ndarray], seed: int) -> dict[str, Figure]:

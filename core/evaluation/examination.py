@@ -31,6 +31,7 @@ from core.evaluation.heatmaps import measure_heatmaps
 from core.evaluation.image_map import image_map
 from core.evaluation.mean_images import mean_images
 from core.evaluation.model_card import model_card
+from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import write_results
 from core.evaluation.subgroups import subgroup_figures
 from core.evaluation.suspicion import label_table
@@ -143,8 +144,13 @@ def _fit_network_again(work: _Work, run: Run) -> None:
     cache = TrunkCache(sensor, config)
     strangeness = fit_strangeness(run, cache, pooled, config, work.dataset, work.splits, work.progress)
     logits = run.predictions()[[f"logit_{code}" for code in CODES]].to_numpy(np.float32)
+    term, added = PatientTerm.from_dict(run.patient()), None
+    if term is not None:
+        added = term.added(patients_of(work.dataset.images))
+        logits = logits - added
     before = run.calibration()
-    write_results(run, work.splits, logits, strangeness, before["heatmap_scale"], before["fitted_on"]["heatmaps"])
+    fitted_on = before["fitted_on"]["heatmaps"]
+    write_results(run, work.splits, logits, strangeness, before["heatmap_scale"], fitted_on, added)
 
 
 # ---- the parts -----------------------------------------------------------------------------------

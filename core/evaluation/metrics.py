@@ -51,20 +51,24 @@ def evaluate(
     found = sensitivities(labels, answers, lesions, seed)
     positives = [labels == index for index in range(len(CODES))]
     aucs = [_auc(positive, probabilities[:, index]) for index, positive in enumerate(positives)]
-    weights = resamples.weights
-    resampled_aucs = np.stack(
-        [weighted_auc(positive, probabilities[:, index], weights) for index, positive in enumerate(positives)]
-    )
     return {
         "n": len(labels),
         "balanced_accuracy": mean_of(list(found.values())),
         "accuracy": resamples.share(answers == labels),
-        "macro_auc": logit_interval(float(_mean(np.array(aucs))), _mean(resampled_aucs.T)),
+        "macro_auc": logit_interval(
+            float(_mean(np.array(aucs))), resampled_macro_auc(labels, probabilities, resamples.weights)
+        ),
         "melanoma_sensitivity": {"n": int(counts[MELANOMA].sum()), **found["mel"]},
         "always_nevus_accuracy": float(np.mean(labels == NEVUS)),
         "per_class": {code: _per_class(counts, index, aucs[index]) for index, code in enumerate(CODES)},
         "confusion": {"labels": list(CODES), "counts": counts.tolist()},
     }
+
+
+def resampled_macro_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(resamples,) macro AUC, one against the rest, under each resample; weights (n, resamples)."""
+    aucs = [weighted_auc(labels == index, probabilities[:, index], weights) for index in range(len(CODES))]
+    return _mean(np.stack(aucs).T)
 
 
 def epoch_figures(labels: np.ndarray, logits: np.ndarray) -> dict[str, float]:

@@ -7,6 +7,8 @@ import pandas as pd
 
 from core.data.splits import HELD_OUT, class_weights
 from core.diagnoses import CODES
+from core.evaluation.calibration import fit_calibration
+from core.evaluation.comparison import Answers, beside
 from core.evaluation.trust import Strangeness, Trust
 from core.runs.run import CALIBRATION, METRICS, PREDICTIONS, Run
 
@@ -34,19 +36,28 @@ def training_weights(run: Run, splits: pd.DataFrame) -> np.ndarray:
 
 
 def write_results(
-    run: Run, splits: pd.DataFrame, logits: np.ndarray, strangeness: Strangeness, heatmap_scale: float, heatmaps: int
+    run: Run,
+    splits: pd.DataFrame,
+    logits: np.ndarray,
+    strangeness: Strangeness,
+    heatmap_scale: float,
+    heatmaps: int,
+    of_patients: np.ndarray | None = None,
 ) -> None:
     """Fit what is fitted on the calibration split, and write every figure.
 
     Args:
         run: whose files they are.
         splits: image_id, lesion_id, dx, split.
-        logits: (n, 7), in the order of `splits`.
+        logits: (n, 7) of the images, in the order of `splits`.
         strangeness: in the order of `splits`.
         heatmap_scale: what is shown in full colour.
         heatmaps: of how many calibration images that is.
+        of_patients: (n, 7) what age, sex and site add to the logits; what the images say alone is then written beside
+            it. None where nothing is added.
     """
-    config = run.config()
+    config, alone = run.config(), logits
+    logits = alone if of_patients is None else alone + of_patients
     labels = splits["dx"].map(CODES.index).to_numpy()
     lesions = splits["lesion_id"].to_numpy()
     part = splits["split"].to_numpy()
@@ -60,6 +71,16 @@ def write_results(
         for name in HELD_OUT
         for rows in [part == name]
     }
+    if of_patients is not None:
+        weights = training_weights(run, splits)
+        of_images = fit_calibration(alone[held], labels[held], weights).probabilities(alone)
+        together = trust.calibration.probabilities(logits)
+        for name in HELD_OUT:
+            rows = part == name
+            before, after = (
+                Answers(p[rows], x[rows].argmax(axis=1)) for p, x in ((of_images, alone), (together, logits))
+            )
+            figures[name]["image_alone"] = beside(labels[rows], before, after, lesions[rows], config.seed)
     fitted = {**trust.to_dict(), "heatmap_scale": heatmap_scale, "fitted_on": fitted_on}
     fitted["refusal"]["changed_scores"] = strangeness.changed.round(6).tolist()  # for an ensemble that it may join
     run.write_json(CALIBRATION, fitted)

@@ -18,6 +18,7 @@ from core.data.images import model_input, read_image
 from core.diagnoses import CODES
 from core.engines import model_hash
 from core.errors import RunError
+from core.evaluation.patient import Patient, PatientTerm, joined, patients_of
 from core.evaluation.results import write_results
 from core.evaluation.trust import Strangeness
 from core.explain.ensemble import Ensemble
@@ -35,6 +36,7 @@ from core.runs.run import (
     MODEL,
     OPENVINO,
     OUTLIERS,
+    PATIENT,
     PREDICTIONS,
     SPLITS,
     STATUS,
@@ -44,7 +46,7 @@ from core.runs.run import (
 SCALE_IMAGES = 64  # heatmaps are scaled by what these calibration images show
 TOLERANCE = 1e-4  # largest difference between what a saved model says and what its training said, in logits
 MEMBER_FILES = (
-    MANIFEST, SPLITS, HISTORY, PREDICTIONS, METRICS, CALIBRATION, OUTLIERS, FEATURES, MODEL, STATUS, CONFIG,
+    MANIFEST, SPLITS, HISTORY, PREDICTIONS, METRICS, CALIBRATION, OUTLIERS, FEATURES, MODEL, PATIENT, STATUS, CONFIG,
 )  # fmt: skip
 LOGITS = [f"logit_{code}" for code in CODES]
 
@@ -81,22 +83,36 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
         },
     )
     tables = [member.predictions() for member in members]
-    logits = np.mean([table[LOGITS].to_numpy(np.float32) for table in tables], axis=0)
+    dataset = load_dataset(
+        Path(first["data"]["folder"]),
+        skip_damaged=run.config().skip_damaged,
+        extra=[Path(folder) for folder in first["data"].get("extra_folders", ())],
+    )
+    images = dataset.images.set_index("image_id").loc[splits["image_id"]]
+    logits, added = _of_images_and_patients(run, members, patients_of(images))
     scores = np.mean([table["ood_score"].to_numpy() for table in tables], axis=0)
     changed = [member.calibration().get("refusal", {}).get("changed_scores") for member in members]
     known = all(changed) and len({len(one) for one in changed}) == 1
     strangeness = Strangeness(scores, np.mean(changed, axis=0) if known else np.array([]))
 
     some = np.flatnonzero(splits["split"] == "calibration")[:SCALE_IMAGES]
-    dataset = load_dataset(
-        Path(first["data"]["folder"]),
-        skip_damaged=run.config().skip_damaged,
-        extra=[Path(folder) for folder in first["data"].get("extra_folders", ())],
-    )
-    images = dataset.images.set_index("image_id").loc[splits["image_id"].iloc[some]]
-    scale = heatmap_scale(load_ensemble(run), images, logits[some])
+    scale = heatmap_scale(load_ensemble(run), images.iloc[some], logits[some])
     shutil.copyfile(members[-1].folder / FEATURES, run.folder / FEATURES)  # the last ones of an answer's features
-    write_results(run, splits, logits, strangeness, scale, len(some))
+    write_results(run, splits, logits, strangeness, scale, len(some), added)
+
+
+def _of_images_and_patients(
+    run: Run, members: Sequence[Run], patients: Sequence[Patient]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """(n, 7) what the members say of the images alone, and what age, sex and site add, which is written to the run."""
+    terms = [PatientTerm.from_dict(member.patient()) for member in members]
+    logits = [member.predictions()[LOGITS].to_numpy(np.float32) for member in members]
+    alone = [said if term is None else said - term.added(patients) for said, term in zip(logits, terms, strict=True)]
+    term = joined(terms)
+    if term is None:
+        return np.mean(alone, axis=0), None
+    run.write_json(PATIENT, term.to_dict())
+    return np.mean(alone, axis=0), term.added(patients)
 
 
 def check_together(members: Sequence[Run]) -> None:

@@ -32,6 +32,7 @@ from core.data.splits import (
 from core.diagnoses import CODES
 from core.engines import model_hash
 from core.errors import DatasetError, RunError
+from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import training_weights, write_results
 from core.models.backbones import PIXEL_RANGE
 from core.models.classifier import Classifier, build_classifier
@@ -43,7 +44,7 @@ from core.models.trunk_cache import TrunkCache
 from core.places import PROJECT, runs_root
 from core.runs.all_runs import find_run, promote, served_run
 from core.runs.progress import Progress
-from core.runs.run import CHECKPOINT, CONFIG, MANIFEST, MEMBERS, MODEL, SCHEMA_VERSION, SPLITS, Run
+from core.runs.run import CHECKPOINT, CONFIG, MANIFEST, MEMBERS, MODEL, PATIENT, SCHEMA_VERSION, SPLITS, Run
 from core.runs.status import Status
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python", "pillow")
@@ -115,7 +116,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         progress,
         config,
         classifier.top,
-        Examples(sources.train, labels[rows["train"]], sources.train_views, _taught(config, splits)),
+        Examples(sources.train, labels[rows["train"]], sources.train_views, _taught(config, splits, dataset)),
         Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
         Objective.of(config, training_weights(run, splits)),
     )
@@ -130,10 +131,11 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         _convert(run)
     some = rows["calibration"][:SCALE_IMAGES]
     scale = heatmap_scale(load_ensemble(run), dataset.images.iloc[some], logits[some])
+    added = _of_patients(run, dataset, splits, logits) if config.patient else None
     features = sources.cache if classifier.trunk is classifier.sensor else None
     features = features or TrunkCache(classifier.sensor, config)
     strangeness = fit_strangeness(run, features, classifier.pooled, config, dataset, splits, progress)
-    write_results(run, splits, logits, strangeness, scale, len(some))
+    write_results(run, splits, logits, strangeness, scale, len(some), added)
     manifest = run.manifest()
     manifest["seconds"] = round(time.monotonic() - started, 1)
     manifest["speed"] = _speed(sources.cache, features)
@@ -179,7 +181,7 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
     return splits
 
 
-def _taught(config: TrainConfig, splits: pd.DataFrame) -> np.ndarray | None:
+def _taught(config: TrainConfig, splits: pd.DataFrame, dataset: Dataset) -> np.ndarray | None:
     """(n, 7) what the teacher says of the training images, with every diagnosis as common as it is."""
     if config.teacher is None:
         return None
@@ -190,8 +192,23 @@ def _taught(config: TrainConfig, splits: pd.DataFrame) -> np.ndarray | None:
             f"run {teacher.id!r}. Take another teacher, or its --seed and its images."
         )
     said = teacher.predictions().set_index("image_id")[[f"logit_{code}" for code in CODES]]
-    logits = said.loc[splits.loc[splits["split"] == "train", "image_id"]].to_numpy(np.float32)
+    train = (splits["split"] == "train").to_numpy()
+    logits = said.loc[splits.loc[train, "image_id"]].to_numpy(np.float32)
+    term = PatientTerm.from_dict(teacher.patient())
+    if term is not None:  # no network can learn from pixels what was said of the person
+        logits = logits - term.added(patients_of(dataset.images[train]))
     return logits - np.log(training_weights(teacher, splits))
+
+
+def _of_patients(run: Run, dataset: Dataset, splits: pd.DataFrame, logits: np.ndarray) -> np.ndarray:
+    """(n, 7) what age, sex and site add to the logits of the images alone; fitted, and written to the run."""
+    labels, patients = splits["dx"].map(CODES.index).to_numpy(), patients_of(dataset.images)
+    train, held = (np.flatnonzero(splits["split"] == part) for part in ("train", "validation"))
+    term = PatientTerm.fit([patients[row] for row in train], labels[train]).with_strength(
+        [patients[row] for row in held], labels[held], logits[held], training_weights(run, splits)
+    )
+    run.write_json(PATIENT, term.to_dict())
+    return term.added(patients)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ HISTORY = "history.csv"
 PREDICTIONS = "predictions.csv"
 METRICS = "metrics.json"
 CALIBRATION = "calibration.json"
+PATIENT = "patient.json"  # only where age, sex and body site speak too
 OUTLIERS = "outliers.npz"
 FEATURES = "features.npy"
 MODEL = "model.keras"
@@ -208,6 +209,10 @@ class Run:
     def calibration(self) -> dict[str, Any]:
         """What was fitted on the calibration split, see `core.evaluation.trust`, and heatmap_scale; empty before."""
         return self._read_json(CALIBRATION)
+
+    def patient(self) -> dict[str, Any]:
+        """What age, sex and site add, see `core.evaluation.patient`; empty where the run sees the image alone."""
+        return self._read_json(PATIENT)
 
     def images(self) -> pd.DataFrame:
         """One row an image: image_id, measures of quality, problems (codes parted by spaces), ita (degrees)."""

@@ -192,7 +192,7 @@ def _one_image(
                 site = words.label(
                     gr.Dropdown([], value=None, elem_id="site"), "site", choices=_choices(SITES, "site_")
                 )
-                words.html(partial(markup.fine, "about_unused"))
+                words.html(reading.about_in_words)
         with gr.Column(min_width=300, elem_classes="dl-card"):
             words.html(partial(markup.title, "answer"))
             answer = gr.HTML(
@@ -243,7 +243,7 @@ def _one_image(
     asked = [image.change, button.click]
     gr.on(asked, None, [image, language], [answer, evidence, heat, similar, kept], js=_clear())
     answered = gr.on(
-        asked, reading.assess, [image, own_first, language], [prediction, answer, notices, provenance],
+        asked, reading.assess, [image, own_first, language, age, sex, site], [prediction, answer, notices, provenance],
         preprocess=False, trigger_mode="always_last", **hidden, **model,
     )  # fmt: skip
     answered.failure(None, language, answer, js=_failed())

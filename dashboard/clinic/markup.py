@@ -6,7 +6,7 @@ from html import escape
 from core.data.quality import PROBLEMS
 from core.diagnoses import BY_CODE, CODES, DIAGNOSES, Diagnosis
 from core.prediction import OperatingPoint, Prediction, PredictionSet
-from dashboard.clinic.texts import RIGHT_TO_LEFT, text
+from dashboard.clinic.texts import RIGHT_TO_LEFT, text, texts
 
 INSIST = "insist"  # chosen in place of a diagnosis: the page's source must not give away what was refused
 NO_IMPRESSION = "none"  # what a reader states who has none
@@ -129,6 +129,24 @@ def more_probable(prediction: Prediction, language: str) -> str:
     return text("more_probable", language, name=name(best.code, language), share=percent(share, language))
 
 
+def person_in_words(prediction: Prediction, language: str) -> str:
+    """Whether age, sex and site went into an answer, and what the image says alone; empty where they never do."""
+    if prediction.image_logits is None:
+        return ""
+    if prediction.patient is None:
+        return text("without_person", language)
+    age, sex, site = prediction.patient.age, prediction.patient.sex, prediction.patient.site
+    said = (
+        ("report_age", "" if age is None else f"{age:g}"),
+        ("report_sex", text(sex, language) if sex else ""),
+        ("report_site", texts(language).get(f"site_{site}", site) if site else ""),
+    )
+    given = BETWEEN.get(language, ", ").join(labelled(key, value, language) for key, value in said if value)
+    alone = CODES[int(prediction.image_logits.argmax())]
+    key = "with_person" if alone == prediction.code else "with_person_changed"
+    return text(key, language, given=given, **({} if alone == prediction.code else {"name": name(alone, language)}))
+
+
 # ---- the answer ----------------------------------------------------------------------------------
 
 
@@ -142,6 +160,7 @@ def answer(prediction: Prediction, chosen: str, language: str, impression: str =
         + _warnings(prediction, language)
         + _points(prediction.points, language)
         + _prediction_set(prediction.prediction_set, language)
+        + _of_person(prediction, language)
         + _list(bars, language, text("choose", language))
         + fine("calibrated", language)
     )
@@ -299,6 +318,11 @@ def _prediction_set(members: PredictionSet | None, language: str) -> str:
     few = unpromised_in_words(members, language)
     more = f' <span class="dl-fine">{escape(few)}</span>' if few else ""
     return f'<p class="dl-set">{escape(set_in_words(members, language))}{more}</p>'
+
+
+def _of_person(prediction: Prediction, language: str) -> str:
+    sentence = person_in_words(prediction, language)
+    return f'<p class="dl-set dl-person">{escape(sentence)}</p>' if sentence else ""
 
 
 def _kind(diagnosis: Diagnosis, language: str) -> str:

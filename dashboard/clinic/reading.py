@@ -18,6 +18,7 @@ from core.cases.log import CaseLog, NewCase
 from core.data.images import at_most, read_image
 from core.diagnoses import CODES, RESEARCH_NOTICE
 from core.errors import CaseLogError, DermLensError, ImageError, RunNotFoundError
+from core.evaluation.patient import Patient
 from core.prediction import Prediction
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import Run
@@ -41,13 +42,23 @@ def holds(html: str, chosen: str = "", impression: str = "") -> Answer:
 
 
 def assess(
-    upload: Upload | None, own_first: bool, language: str, request: gr.Request
+    upload: Upload | None,
+    own_first: bool,
+    language: str,
+    request: gr.Request,
+    age: str = "",
+    sex: str | None = None,
+    site: str | None = None,
 ) -> tuple[Prediction | None, Answer, Any, Any]:
-    """The prediction for an upload and how it reads, or what is wrong; the notices and the run that belong to it."""
+    """The prediction for an upload and how it reads, or what is wrong; the notices and the run that belong to it.
+
+    Age, sex and site go into it where the served run lets them.
+    """
     if upload is None:
         return None, holds(markup.waiting(language)), gr.skip(), gr.skip()
     try:
-        prediction = predict_upload(upload, str(request.session_hash), language)
+        patient = Patient(_years(age, language), sex, site) if patients_speak() else None
+        prediction = predict_upload(upload, str(request.session_hash), language, patient)
     except DermLensError as error:
         return None, holds(_problem(error, language)), gr.skip(), gr.skip()
     shown = dataclasses.replace(prediction, image=at_most(prediction.image, SHOWN_PIXELS))
@@ -57,6 +68,20 @@ def assess(
     if own_first:
         return shown, holds(markup.impression_asked(language)), *frame
     return shown, holds(markup.answer(prediction, prediction.code, language), prediction.code), *frame
+
+
+def patients_speak() -> bool:
+    """Whether age, sex and site go into the answers of the run that is served."""
+    try:
+        run = served_run()
+        return run is not None and bool(run.patient())
+    except DermLensError:  # the answer's place says so
+        return False
+
+
+def about_in_words(language: str) -> str:
+    """What becomes of age, sex and site."""
+    return markup.fine("about_used" if patients_speak() else "about_unused", language)
 
 
 def show(

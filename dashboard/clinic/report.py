@@ -19,6 +19,7 @@ from dashboard.clinic.markup import (
     name,
     of_ten,
     percent,
+    person_in_words,
     point_in_words,
     reason,
     set_in_words,
@@ -59,7 +60,8 @@ from dashboard.clinic.texts import text, texts
 
 @dataclass(frozen=True)
 class About:
-    """What the reader gave beside the image; all of it is optional, and none of it is seen by the model.
+    """What the reader gave beside the image; all of it is optional. The prediction says what of it went into the
+    answer.
 
     Attributes:
         age: in years.
@@ -220,6 +222,7 @@ def _headline(report: _Report, sheet: Sheet) -> Block:
     spoken = BY_CODE[prediction.code]
     share = float(prediction.probabilities[CODES.index(spoken.code)])
     remark = more_probable(prediction, report.language) or (sheet.say("unsure") if share < 0.5 else "")
+    remark = " ".join(filter(None, (remark, person_in_words(prediction, report.language))))
     sure = f"{percent(share, report.language)} {sheet.say('confidence')}"
     after = sheet.width(plain(sure), LARGE) + 5
     warned = sheet.paragraph(f"{sheet.say('insisted')} {reasons}", 4, INNER - 7, STRONG)

@@ -10,6 +10,7 @@ from gradio.utils import get_upload_folder
 
 from core import predictor
 from core.errors import ImageError
+from core.evaluation.patient import Patient
 from core.prediction import Prediction
 from dashboard.clinic.texts import ENGLISH, text
 
@@ -43,9 +44,11 @@ def uploaded_file(upload: Upload | None, session: str, language: str = ENGLISH) 
     return path
 
 
-def predict_upload(upload: Upload | None, session: str, language: str = ENGLISH) -> Prediction:
+def predict_upload(
+    upload: Upload | None, session: str, language: str = ENGLISH, patient: Patient | None = None
+) -> Prediction:
     """What the served run says of an upload; see `Predictor.predict` and `uploaded_file`."""
-    return predictor.served_predictor().predict(uploaded_file(upload, session, language))
+    return predictor.served_predictor().predict(uploaded_file(upload, session, language), patient)
 
 
 def release(session: str) -> None:

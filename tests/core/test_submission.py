@@ -121,7 +121,7 @@ def test_a_refused_image_has_a_row_and_is_named(served_run, folder, labelled, tm
             self.logits, self.probabilities = answer.logits, answer.probabilities
             self.refused, self.refusals = True, ("not_dermatoscopy",)
 
-    def predict_many(self, images):
+    def predict_many(self, images, patients=None):
         images = list(images)
         answers = asked(self, images)
         return [
@@ -158,7 +158,7 @@ def test_an_interrupted_one_leaves_what_was_there(served_run, folder, tmp_path, 
     out.parent.mkdir()
     out.write_text("the last one")
 
-    def predict_many(self, images):
+    def predict_many(self, images, patients=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Predictor, "predict_many", predict_many)
