@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.ham10000 import EXAMPLES, METADATA_NAMES, NO_IMAGES
+from core.data.columns import METADATA_NAMES
+from core.data.ham10000 import EXAMPLES, NO_IMAGES
 from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
 from core.data.splits import class_weights

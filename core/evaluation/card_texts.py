@@ -33,6 +33,18 @@ MISSING_VALUES = (
     "diagnosis, a lesion or a readable file is refused or left out."
 )
 
+MISSING_VALUES_OF_PEOPLE = (
+    "Missing values: an age, sex or site that is not recorded says nothing, and none was filled in. An image without a "
+    "diagnosis, a lesion or a readable file is refused or left out."
+)
+
+SEES_THE_IMAGE = "**It sees the image alone**, and no age, sex, site or history."
+
+SEES_THE_PERSON = (
+    "**Age, sex and site go into an answer where they are given**, as they went with the diagnoses in the data above; "
+    "elsewhere they go with others. Heatmaps show what the image says, and leave them out."
+)
+
 CHECKLISTS = (
     "Where this card, the run's folder or DermLens answers each item, in our words; the papers say what each asks for. "
     "CLAIM: Tejani et al., Radiology: Artificial Intelligence 6(4):e240300, 2024. CLEAR Derm: Daneshjou et al., JAMA "
@@ -42,7 +54,7 @@ CHECKLISTS = (
 LIMITS = (
     "**Seven diagnoses only.** An image of anything else gets one of the seven, unless it is refused.",
     "**Dermatoscopic images of one lesion only**: not photos of a body, of healthy skin, of nails or of mucosa. The "
-    "model sees the centre square of an image, and no age, sex, site or history.",
+    "model sees the centre square of an image.",
     "**Probabilities hold where the diagnoses are as common** as in the data above; in another practice they are "
     "others, and so are PPV and NPV.",
     "**A heatmap shows what moved the network**, not where the disease is, and no reason a dermatologist would give.",

@@ -189,7 +189,7 @@ def _data(facts: _Facts) -> list[str]:
         lines.append(f"Left out as unusable: {named}.")
     else:
         lines.append("Left out as unusable: nothing." if data else "What was left out: not known yet.")
-    lines.append(texts.MISSING_VALUES)
+    lines.append(texts.MISSING_VALUES_OF_PEOPLE if facts.run.patient() else texts.MISSING_VALUES)
     if split.get("leakage"):
         rows = [
             (
@@ -241,7 +241,14 @@ def _training(facts: _Facts) -> list[str]:
 
 
 def _limits(facts: _Facts) -> str:
-    lines = list(facts.kind.limits) + list(texts.LIMITS)
+    sees = texts.SEES_THE_PERSON if facts.run.patient() else texts.SEES_THE_IMAGE
+    lines = [*facts.kind.limits, *texts.LIMITS, sees]
+    won = facts.test.get("image_alone", {}).get("difference", {})
+    if won:
+        lines[-1] += (
+            f" On the test split they changed balanced accuracy by {tables.number(won['balanced_accuracy'])} and macro "
+            f"AUC by {tables.number(won['macro_auc'])}."
+        )
     each = facts.test.get("per_class", {})
     few = [f"{item.name.lower()} ({each[item.code]['n']})" for item in DIAGNOSES if item.code in each and
            (each[item.code].get("n") or 0) < tables.FEW]  # fmt: skip

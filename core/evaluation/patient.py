@@ -146,7 +146,7 @@ class PatientTerm:
         """(n, 7) float32: log p(diagnosis | person) - log p(diagnosis); exactly 0 where nothing is known."""
         columns = self._columns(patients)
         ratios = log_softmax(columns @ self.coefficients + self.intercept, axis=1) - self.log_shares
-        return np.where(columns.any(axis=1)[:, None], ratios, 0.0).astype(np.float32)
+        return np.where(columns.sum(axis=1, keepdims=True) > 0, ratios, 0.0).astype(np.float32)
 
     def added(self, patients: Sequence[Patient]) -> np.ndarray:
         """(n, 7) float32: what is added to the logits of the image alone."""

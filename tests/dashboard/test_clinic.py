@@ -17,13 +17,18 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 from core import predictor
+from core.data.ham10000 import index_dataset
 from core.data.quality import PROBLEMS, assess_quality
 from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.evaluation.patient import Patient, PatientTerm, patients_of
 from core.prediction import STRANGE, OperatingPoint, Prediction, PredictionSet
+from core.predictor import Predictor
 from core.runs.all_runs import CURRENT, promote
+from core.runs.run import PATIENT
 from dashboard import loaders
-from dashboard.clinic import app, markup, pictures, reading
-from dashboard.clinic.texts import text
+from dashboard.clinic import app, markup, pictures, reading, uploads
+from dashboard.clinic.report import pdf_report
+from dashboard.clinic.texts import LANGUAGES, text
 
 WIDTH, HEIGHT = 130, 90
 SOMEBODY = SimpleNamespace(session_hash="somebody")
@@ -237,6 +242,55 @@ def test_a_refused_image_gets_no_diagnosis_until_somebody_insists(prediction, mo
     insisted, evidence, heat = reading.shown(shown, answer | {"chosen": markup.INSIST}, 50, False, "en")
     assert "dl-diagnosis" in insisted["html"] and text("insisted") in unescape(insisted["html"])
     assert "<img" in heat["html"]
+
+
+def with_person(run, monkeypatch):
+    """A run in which age, sex and site speak: everybody on the back has a melanoma, and women a little more."""
+    coefficients = np.zeros((8, len(CODES)))
+    coefficients[7, CODES.index("mel")], coefficients[5, CODES.index("mel")] = 9.0, 0.5
+    shares = np.log(np.full(len(CODES), 1 / len(CODES)))
+    term = PatientTerm(("back",), coefficients, shares, shares, 1.0)
+    run.write_json(PATIENT, term.to_dict())
+    ready = Predictor(run)
+    monkeypatch.setattr(predictor, "served_predictor", lambda: ready)
+    monkeypatch.setattr(uploads, "uploaded_file", lambda upload, *_: upload["path"])
+    return ready
+
+
+def test_what_is_entered_of_the_person_goes_into_the_answer_and_the_page_says_so(
+    served_run, pixels, tmp_path, monkeypatch
+):
+    assert text("about_unused") in unescape(reading.about_in_words("en"))
+    path = file_of("png", pixels, tmp_path)
+    ready = with_person(served_run, monkeypatch)
+    assert text("about_used", "de") in unescape(reading.about_in_words("de"))
+    alone, answer, *_ = reading.assess({"path": path}, False, "en", SOMEBODY, "", None, None)
+    assert not alone.patient_used
+    assert text("without_person") in unescape(answer["html"])
+    told, answer, *_ = reading.assess({"path": path}, False, "en", SOMEBODY, "62", "female", "back")
+    np.testing.assert_allclose(told.logits, ready.predict(path, Patient(62.0, "female", "back")).logits, atol=1e-6)
+    np.testing.assert_array_equal(told.image_logits, alone.logits)
+    np.testing.assert_array_equal(told.heatmaps, alone.heatmaps)
+    html = unescape(answer["html"])
+    assert told.code == "mel" and "Age: 62, Sex: female, Body site: back" in html
+    assert f"speaks most for: {text(f'name_{alone.code}')}." in html
+    _, answer, *_ = reading.assess({"path": path}, False, "en", SOMEBODY, "old", None, None)
+    assert "Received: old" in unescape(answer["html"])
+    for language in LANGUAGES:
+        report = pdf_report(told, served_run, language)
+        assert report.startswith(b"%PDF")
+    assert reading.assess({"path": path}, False, "en", SOMEBODY, "", "unknown", "tail")[0].patient is None
+
+
+def test_an_image_of_the_data_set_is_answered_as_it_was_recorded(served_run, tiny_data, monkeypatch):
+    ready = with_person(served_run, monkeypatch)
+    monkeypatch.setattr(loaders, "_predictor", lambda folder, stamp: ready)
+    images = index_dataset(tiny_data).images
+    row = images[images["localization"] == "back"].iloc[:1]
+    path = row["path"].iloc[0]
+    as_recorded = loaders.answer(served_run, path)
+    np.testing.assert_allclose(as_recorded.logits, ready.predict(path, patients_of(row)[0]).logits, atol=1e-5)
+    assert as_recorded.patient_used and not loaders.answer(served_run, Path(path).read_bytes()).patient_used
 
 
 def test_programs_get_no_diagnosis_of_a_refused_image_unless_they_ask(client, clinic, pixels, tmp_path):

@@ -2,35 +2,56 @@
 
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from core.data.columns import METADATA_NAMES
+from core.data.ham10000 import index_dataset
 from core.diagnoses import CODES
 from core.errors import RunError
+from core.evaluation import patient
+from core.evaluation.__main__ import evaluate_on
 from core.evaluation.examination import examine
 from core.models import training
 from core.models.joining import join_finished
 from core.models.training import train
 from core.predictor import Predictor
 from core.publish import write_model
-from core.runs.run import MEMBERS, MODEL, Run
+from core.runs.run import EVALUATIONS, MEMBERS, MODEL, PREDICTIONS, Run
+from core.submission import submission
 
-LOGITS = [f"logit_{code}" for code in CODES]
+LOGITS, PROBABILITIES = ([f"{what}_{code}" for code in CODES] for what in ("logit", "p"))
 
 
 @pytest.fixture(scope="module")
 def pair_config(tiny_config):
-    return dataclasses.replace(tiny_config, ensemble=2, test_views=2, epochs=2, measured_heatmaps=1)
+    return dataclasses.replace(tiny_config, ensemble=2, test_views=2, epochs=2, measured_heatmaps=1, patient=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _patients_speak():
+    """Seven validation images choose no strength that a test could be built on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(patient, "STRENGTHS", np.array([0.7]))
+        yield
 
 
 @pytest.fixture(scope="module")
-def pair(pair_config, tmp_path_factory):
-    """An ensemble of two, each of which sees the image upright and turned."""
+def pair(pair_config, _patients_speak, tmp_path_factory):
+    """An ensemble of two, each of which sees the image upright and turned; age, sex and site speak too."""
     run = Run.create(pair_config, tmp_path_factory.mktemp("pair") / "run")
     train(run)
     return run
+
+
+@pytest.fixture(scope="module")
+def recorded(tiny_data):
+    """Paths of some images, and what the data set says of the people in them."""
+    images = index_dataset(tiny_data).images.iloc[::9]
+    return images["path"].tolist(), patient.patients_of(images)
 
 
 def test_two_networks_are_trained_on_one_split_and_averaged(pair):
@@ -49,7 +70,7 @@ def test_two_networks_are_trained_on_one_split_and_averaged(pair):
 def test_the_predictor_says_what_the_figures_were_computed_from(pair, tiny_data):
     predictor, table = Predictor(pair), pair.predictions().set_index("image_id")
     image = next(iter(sorted(tiny_data.rglob("*.jpg"))))
-    prediction = predictor.predict(image)
+    prediction = predictor.predict(image, next(iter(patient.patients_of(people(tiny_data, image)))))
     row = table.loc[image.stem]
     np.testing.assert_allclose(prediction.logits, row[LOGITS].to_numpy(float), atol=1e-3)
     assert prediction.strangeness == pytest.approx(row["ood_score"], abs=1e-2)
@@ -60,10 +81,62 @@ def test_the_predictor_says_what_the_figures_were_computed_from(pair, tiny_data)
     np.testing.assert_allclose(grad_cam, prediction.heatmaps[2], atol=1e-4 * np.max(each))
 
 
+def people(folder, path):
+    images = index_dataset(folder).images
+    return images[images["image_id"] == path.stem]
+
+
 def predictor_pixels(prediction, size):
     from core.data.images import model_input
 
     return model_input(prediction.image, size)
+
+
+def test_age_sex_and_site_go_in_as_recorded_and_leave_the_image_as_it_is(pair, recorded):
+    paths, people = recorded
+    for run in (pair, pair.members()[0]):
+        predictor, table = Predictor(run), run.predictions().set_index("image_id")
+        answers, alone = predictor.predict_many(paths, people), predictor.predict_many(paths)
+        for path, answer, bare in zip(paths, answers, alone, strict=True):
+            row = table.loc[Path(path).stem]
+            np.testing.assert_allclose(answer.logits, row[LOGITS].to_numpy(float), atol=1e-3)
+            np.testing.assert_allclose(answer.probabilities, row[PROBABILITIES].to_numpy(float), atol=1e-3)
+            np.testing.assert_array_equal(bare.logits, bare.image_logits)
+            np.testing.assert_allclose(answer.image_logits, bare.logits, atol=1e-6)
+            np.testing.assert_allclose(answer.heatmaps, bare.heatmaps, atol=1e-6)
+            assert answer.patient_used and not bare.patient_used
+            assert answer.to_dict()["patient_used"] is True
+        assert max(np.abs(a.logits - b.logits).max() for a, b in zip(answers, alone, strict=True)) > 0.2
+        with pytest.raises(ValueError, match="one patient, or None"):
+            predictor.predict_many(paths, people[1:])
+
+
+def test_what_age_sex_and_site_won_stands_beside_what_the_image_says_alone(pair):
+    figures = pair.metrics()["test"]
+    alone = figures["image_alone"]
+    won = alone["difference"]["balanced_accuracy"]["value"]
+    together = figures["balanced_accuracy"]["value"]
+    assert together == pytest.approx(alone["balanced_accuracy"]["value"] + won)
+    assert {"balanced_accuracy", "macro_auc", "melanoma_sensitivity"} == set(alone["difference"])
+    assert "image_alone" in pair.members()[0].metrics()["validation"]
+    assert pair.patient() == pair.members()[0].patient()
+
+
+def test_a_folder_to_hand_in_and_a_folder_to_evaluate_on_bring_their_people(pair, tiny_data, recorded, tmp_path):
+    paths, _ = recorded
+    names = [Path(path).stem for path in paths]
+    rows = pd.read_csv(tiny_data / METADATA_NAMES[0], dtype=str, keep_default_na=False)
+    rows[rows["image_id"].isin(names)].to_csv(tmp_path / METADATA_NAMES[0], index=False)
+    for path in paths:
+        shutil.copy(path, tmp_path)
+    said = pair.predictions().set_index("image_id").loc[sorted(names)]
+    handed_in = submission(pair, tmp_path, "calibrated").table
+    shown = handed_in[[code.upper() for code in CODES]].to_numpy()
+    np.testing.assert_allclose(shown, said[PROBABILITIES].to_numpy(), atol=1e-3)
+    evaluate_on(pair, tmp_path)
+    (folder,) = (pair.folder / EVALUATIONS).iterdir()
+    evaluated = pd.read_csv(folder / PREDICTIONS).set_index("image_id").loc[sorted(names)]
+    np.testing.assert_allclose(evaluated[PROBABILITIES].to_numpy(), said[PROBABILITIES].to_numpy(), atol=1e-3)
 
 
 def test_joined_afterwards_it_is_the_same_run(pair, tmp_path):
