@@ -194,4 +194,4 @@ def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, pair_
     alone = pair.members()[0]
     assert not taught.predictions()[LOGITS].equals(alone.predictions()[LOGITS]), "of the same chance, but for it"
     with pytest.raises(RunError, match="same split, or it would tell what the test part holds"):
-        training._taught(config, taught.splits().assign(split="train"))
+        training._taught(config, taught.splits().assign(split="train"), None)
