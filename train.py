@@ -4,6 +4,7 @@ python train.py --dataset synthetic --backbone efficientnet_lite0
 python train.py --data-dir ~/HAM10000
 python train.py --data-dir ~/HAM10000 --recipe tutorial
 python train.py --data-dir ~/HAM10000 --data-dir ~/ISIC2019 --data-dir data/cases/confirmed
+python train.py --data-dir ~/HAM10000 --recipe long
 python train.py --data-dir ~/HAM10000 --train-from block7 --views 8 --epochs 20
 python train.py --data-dir ~/HAM10000 --ensemble 3
 python train.py --join 20261124-101500-efficientnetb0-head-1f3a 20261124-103000-efficientnetb0-head-77c0
@@ -30,7 +31,7 @@ from core.runs.jobs import give_way
 from core.runs.queue import wait_for_turn
 from core.runs.run import STOP_REQUEST, Run
 
-RECIPES = ("tutorial", "dermlens")
+RECIPES = ("tutorial", "dermlens", "long")
 DEFAULT_RECIPE = "dermlens"
 FOLDERS = ("data_dir", "extra_data")  # --data-dir names the first, and the further ones when it is given again
 METAVARS = {str: "NAME", int: "N", float: "X"}
@@ -52,8 +53,9 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--recipe", choices=RECIPES, default=argparse.SUPPRESS,
-        help="settings to begin with: the tutorial's (a frozen network under a small head), or DermLens's own (the "
-        f"upper blocks learn too); every option below overrides them. Default: {DEFAULT_RECIPE}.",
+        help="settings to begin with: the tutorial's (a frozen network under a small head), DermLens's own (the upper "
+        "blocks learn too), or a long one for a GPU (the whole network learns); every option below overrides them. "
+        f"Default: {DEFAULT_RECIPE}.",
     )  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="begin once no other training is under way in runs/")
     parser.add_argument("--ray", metavar="ADDRESS", help=ADDRESS_HELP)

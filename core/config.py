@@ -17,6 +17,7 @@ BACKBONE_CUTS = {name: backbone.cuts for name, backbone in BACKBONES.items()}
 DATASETS = ("ham10000", "synthetic")
 OPTIMIZERS = ADAM, ADAMW = ("adam", "adamw")
 SCHEDULES = PLATEAU, COSINE = ("plateau", "cosine")
+PRECISIONS = AUTO, FLOAT32, MIXED = ("auto", "float32", "mixed")
 
 
 def _setting(default: Any, reason: str, group: str, **bounds: Any) -> Any:
@@ -225,6 +226,13 @@ class TrainConfig:
         "Trust", low=0, high=10000,
     )  # fmt: skip
 
+    precision: str = _setting(
+        AUTO,
+        "What a network is trained in: 'mixed' multiplies in float16, on a GPU alone; 'auto' does so where that is "
+        "faster. Weights, and whatever answers later, are float32.",
+        "Machine",
+        choices=PRECISIONS,
+    )
     cache_gb: float = _setting(
         20.0, "Disk for trunk outputs, in GB; the oldest go first.", "Machine", low=0.1, high=10000.0
     )

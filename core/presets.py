@@ -60,6 +60,16 @@ _DERMLENS = {
     "colour": 0.0,
     "test_views": 4,
 }
+_LONG = _DERMLENS | {
+    "backbone": "efficientnetb0",
+    "train_from": ALL,
+    "learning_rate": 0.0003,
+    "epochs": 30,
+    "rotation": 15.0,
+    "shift": 0.05,
+    "zoom": 0.1,
+    "colour": 0.5,
+}
 PRESETS = {
     "same": Preset("As the chosen run", "Its settings, to change one of them.", {}),
     "head": Preset(
@@ -76,6 +86,10 @@ PRESETS = {
     "dermlens": Preset(
         "DermLens's own recipe",
         "The upper blocks learn from exact turns of each image, with a step size that falls to zero.", _DERMLENS,
+    ),
+    "long": Preset(
+        "The long recipe",
+        "The whole of EfficientNetB0, thirty epochs, a fresh view of each image in each of them: for a GPU.", _LONG,
     ),
     "tutorial": Preset("The tutorial's recipe", "Frozen EfficientNetB0, as published.", _TUTORIAL),
 }  # fmt: skip

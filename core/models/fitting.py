@@ -22,12 +22,14 @@ from core.config import ADAMW, COSINE, TrainConfig
 from core.data.loading import Batch, Take, in_batches, read_ahead
 from core.errors import RunError
 from core.evaluation.metrics import epoch_figures
+from core.models.devices import AtOnce, Machine
 from core.runs.files import write_bytes
 from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, HISTORY, HISTORY_COLUMNS, Run
 
 EVALUATION_BATCH = 256
 IMITATION, SOFTNESS = 0.7, 2.0  # share of the loss that is the teacher's, and the temperature of its answers
+evaluated_at_once = AtOnce(EVALUATION_BATCH)
 
 
 @dataclass
@@ -134,6 +136,7 @@ def fit(
     train: Examples,
     validation: Examples,
     objective: Objective,
+    machine: Machine | None = None,
 ) -> None:
     """Train `top`; afterwards it holds the weights of its best epoch, or the mean of its last ones.
 
@@ -148,15 +151,17 @@ def fit(
         top: inputs -> logits (n, 7).
         train, validation: what to learn from, and what to choose the epoch by.
         objective: what is made small.
+        machine: what computes; by default, all that is there.
 
     Raises:
         TrainingStopped: on request; whole epochs are kept.
     """
-    optimizer = _optimizer(config)
-    optimizer.build(top.trainable_variables)
+    machine = machine or Machine.here(config)
+    model, top = top, machine.trainable(top)
+    optimizer = machine.optimizer(lambda: _optimizer(config), top.trainable_variables)
     restored = _restore(run, top, optimizer)
     state, kept = restored or (FitState(config.learning_rate), [variable.numpy() for variable in top.variables])
-    train_step = _train_step(top, optimizer, objective)
+    train_step = _train_step(top, optimizer, objective, machine)
     predict = compiled_logits(top)
 
     while state.epoch < config.epochs and not _had_enough(state, config):
@@ -183,7 +188,7 @@ def fit(
 
     # the history may be newer than the last process's own: a kill can fall between checkpoint and history
     run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
-    for variable, value in zip(top.variables, kept, strict=True):
+    for variable, value in zip(model.variables, kept, strict=True):
         variable.assign(value)
 
 
@@ -223,7 +228,7 @@ def compiled_logits(model: keras.Model) -> Callable[[np.ndarray], tf.Tensor]:
 def all_logits(predict: Callable[[np.ndarray], tf.Tensor], take: Take, rows: np.ndarray, view: int = 0) -> np.ndarray:
     """(len(rows), 7) logits of one view of each row."""
     batches = in_batches(rows, np.full(len(rows), view), EVALUATION_BATCH)
-    return np.concatenate([np.asarray(predict(inputs)) for inputs in read_ahead(take, batches)])
+    return np.concatenate([evaluated_at_once(predict, inputs) for inputs in read_ahead(take, batches)])
 
 
 def _one_epoch(
@@ -239,8 +244,8 @@ def _one_epoch(
     for inputs, (rows, _), mixture in zip(read_ahead(train.take, batches), batches, mixtures, strict=True):
         taught = None if train.taught is None else train.taught[rows]
         batch_loss, batch_logits = train_step(inputs, train.labels[rows], taught, *mixture)
-        loss += float(batch_loss) * len(rows)
-        logits.append(np.asarray(batch_logits))
+        loss += batch_loss * len(rows)
+        logits.append(batch_logits)
         progress.beat()
     return loss / len(order), np.concatenate(logits), order
 
@@ -272,38 +277,42 @@ def _at_rates(optimizer: keras.Optimizer, rates: list[float], train_step: Callab
     """The same step, which takes the next rate each time it is called."""
     coming = iter(rates)
 
-    def step(*batch: np.ndarray | None) -> tuple[tf.Tensor, tf.Tensor]:
+    def step(*batch: np.ndarray | None) -> tuple[float, np.ndarray]:
         optimizer.learning_rate.assign(next(coming))
         return train_step(*batch)
 
     return step
 
 
-def _train_step(top: keras.Model, optimizer: keras.Optimizer, objective: Objective) -> Callable:
+def _train_step(top: keras.Model, optimizer: keras.Optimizer, objective: Objective, machine: Machine) -> Callable:
     """A compiled step -> loss, logits (b, 7). It takes inputs (b, ...), labels (b,), a teacher's logits (b, 7) or None,
     and with mixup partners (b,) and shares (b,)."""
 
-    @tf.function(reduce_retracing=True)
-    def step(
-        inputs: tf.Tensor,
-        labels: tf.Tensor,
-        taught: tf.Tensor | None = None,
-        partners: tf.Tensor | None = None,
-        shares: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def losses(inputs: tf.Tensor, *rest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """`rest` is what is said of the inputs; mixed, also the other inputs, what is said of them, and the shares."""
         inputs = tf.cast(inputs, tf.float32)
-        if partners is not None:
-            inputs = _mixed(inputs, tf.gather(inputs, partners), shares)
-        with tf.GradientTape() as tape:
+        if len(rest) <= 2:
             logits = top(inputs, training=True)
-            each = objective.each(logits, labels, taught)
-            if partners is not None:
-                others = None if taught is None else tf.gather(taught, partners)
-                each = _mixed(each, objective.each(logits, tf.gather(labels, partners), others), shares)
-            loss = tf.reduce_mean(each)  # over the batch, as Keras takes it
-        gradients = tape.gradient(loss, top.trainable_variables)
-        optimizer.apply(gradients, top.trainable_variables)
-        return loss, logits
+            return objective.each(logits, *rest), logits
+        said = len(rest) // 2 - 1
+        others, shares = tf.cast(rest[said], tf.float32), rest[-1]
+        logits = top(_mixed(inputs, others, shares), training=True)
+        own, other = objective.each(logits, *rest[:said]), objective.each(logits, *rest[said + 1 : -1])
+        return _mixed(own, other, shares), logits
+
+    on_batch = machine.step(losses, top.trainable_variables, optimizer)
+
+    def step(
+        inputs: np.ndarray,
+        labels: np.ndarray,
+        taught: np.ndarray | None = None,
+        partners: np.ndarray | None = None,
+        shares: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
+        said = [labels] if taught is None else [labels, taught]
+        if partners is None:
+            return on_batch(inputs, *said)
+        return on_batch(inputs, *said, inputs[partners], *(some[partners] for some in said), shares)
 
     return step
 

@@ -36,6 +36,7 @@ from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import training_weights, write_results
 from core.models.backbones import PIXEL_RANGE
 from core.models.classifier import Classifier, build_classifier
+from core.models.devices import Machine
 from core.models.fitting import Examples, Objective, all_logits, compiled_logits, fit
 from core.models.joining import SCALE_IMAGES, heatmap_scale, join
 from core.models.keras_network import load_ensemble
@@ -105,7 +106,8 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     labels = splits["dx"].map(CODES.index).to_numpy()
 
     progress.phase("trunk", f"Building {config.backbone}, trained from {config.train_from}.")
-    classifier = build_classifier(config)
+    machine, classifier = Machine.here(config), build_classifier(config)
+    print(f"[devices] {machine}", flush=True)
     _write_manifest(run, config, dataset, splits, classifier)
     sources = _inputs(classifier, config, dataset, splits, progress)
 
@@ -119,6 +121,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         Examples(sources.train, labels[rows["train"]], sources.train_views, _taught(config, splits, dataset)),
         Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
         Objective.of(config, training_weights(run, splits)),
+        machine,
     )
 
     progress.phase("evaluation", "Predicting every image and computing the figures.")

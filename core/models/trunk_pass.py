@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from core.models.devices import AtOnce
 from core.models.frozen import frozen
 
 BATCH = 32  # every batch has this many images, the last one filled up: the numbers must not depend on where a
@@ -22,18 +23,26 @@ TrunkPass = Callable[[np.ndarray], np.ndarray]
 def trunk_pass(trunk: keras.Model) -> TrunkPass:
     """A compiled trunk: pixels (n, size, size, 3) uint8, n at most `BATCH` -> outputs (n, ...) float32.
 
-    Compiling takes as long as 200 images.
+    Compiling takes as long as 200 images. Where memory does not hold a whole batch, it goes through in parts.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((BATCH, *trunk.input.shape[1:]), tf.uint8)])
-    def run_trunk(pixels: tf.Tensor) -> tf.Tensor:
-        return trunk(tf.cast(pixels, tf.float32), training=False)
+    passes: dict[int, Callable] = {}
+    at_once = AtOnce(BATCH)
 
-    compiled = frozen(run_trunk)
+    def compiled(images: int) -> Callable:
+        if images not in passes:
+
+            @tf.function(input_signature=[tf.TensorSpec((images, *trunk.input.shape[1:]), tf.uint8)])
+            def run_trunk(pixels: tf.Tensor) -> tf.Tensor:
+                return trunk(tf.cast(pixels, tf.float32), training=False)
+
+            passes[images] = frozen(run_trunk)
+        return passes[images]
 
     def outputs(pixels: np.ndarray) -> np.ndarray:
         filled = np.concatenate([pixels, np.repeat(pixels[-1:], BATCH - len(pixels), axis=0)])
-        return compiled(filled)[0].numpy()[: len(pixels)].astype(ROW_TYPE, copy=False)
+        computed = at_once(lambda some: compiled(len(some))(some)[0], filled)
+        return computed[: len(pixels)].astype(ROW_TYPE, copy=False)
 
     return outputs
 

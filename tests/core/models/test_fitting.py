@@ -14,6 +14,7 @@ from core.diagnoses import CODES
 from core.errors import TrainingStopped
 from core.evaluation.results import training_weights
 from core.models import fitting
+from core.models.devices import Machine
 from core.models.fitting import Examples, FitState, Objective, fit, step_rates
 from core.runs.run import CHECKPOINT, HISTORY, Run
 
@@ -55,13 +56,13 @@ def examples(seed: int, count: int = 60) -> Examples:
     return Examples(lambda rows, views: inputs[views, rows], labels, 2)
 
 
-def fitted(config: TrainConfig, folder, *stops: int) -> tuple[Run, keras.Model]:
+def fitted(config: TrainConfig, folder, *stops: int, machine: Machine | None = None) -> tuple[Run, keras.Model]:
     """A finished fit; `stops` are epochs after which its process ends, and another one goes on."""
     run = Run.create(config, folder)
     objective = Objective.of(config, (1 / (7 * RARE)).astype(np.float32))
     for stop in (*stops, None):
         top = small_network()
-        parts = run, Silence(stop), config, top, examples(0), examples(1), objective
+        parts = run, Silence(stop), config, top, examples(0), examples(1), objective, machine
         if stop is None:
             fit(*parts)
         else:
@@ -98,8 +99,8 @@ def test_every_step_is_taken_at_its_rate(tmp_path, monkeypatch):
     taken = []
     original = fitting._train_step
 
-    def noting(top, optimizer, objective):
-        step = original(top, optimizer, objective)
+    def noting(top, optimizer, *rest):
+        step = original(top, optimizer, *rest)
 
         def noted(*batch):
             taken.append(float(optimizer.learning_rate.numpy()))
@@ -198,8 +199,8 @@ def test_a_mixture_is_of_inputs_and_of_labels_alike():
     partners, shares = np.array([3, 0, 2, 4, 1]), np.array([0.5, 0.9, 1.0, 0.7, 0.6], np.float32)
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(top.trainable_variables)
-    step = fitting._train_step(top, optimizer, Objective(np.ones(7, np.float32), np.zeros(7, np.float32)))
-    loss, logits = step(inputs, labels, partners, shares)
+    step = fitting._train_step(top, optimizer, Objective(np.ones(7, np.float32), np.zeros(7, np.float32)), Machine())
+    loss, logits = step(inputs, labels, None, partners, shares)
     mixture = shares[:, None] * inputs + (1 - shares[:, None]) * inputs[partners]
     expected = top(mixture).numpy()
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)

@@ -215,9 +215,9 @@ def test_a_training_that_runs_away_says_what_to_do(tiny_config, tmp_path):
     run = Run.create(dataclasses.replace(tiny_config, learning_rate=1.0, epochs=40), tmp_path / "run")
     original = fitting._train_step
 
-    def overflowing(top, optimizer, weights):
-        step = original(top, optimizer, weights)
-        return lambda inputs, labels: tuple(part * float("inf") for part in step(inputs, labels))
+    def overflowing(top, optimizer, *rest):
+        step = original(top, optimizer, *rest)
+        return lambda *batch: tuple(part * float("inf") for part in step(*batch))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fitting, "_train_step", overflowing)
