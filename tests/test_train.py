@@ -60,7 +60,9 @@ def test_what_cannot_be_done_is_one_sentence(runs_folder, capsys, arguments, say
 def asked(*arguments: str) -> TrainConfig:
     """What the command line asks of a training on drawn images."""
     settings = dict(vars(train.build_parser().parse_args(["--dataset", "synthetic", *arguments])))
-    settings = {name: value for name, value in settings.items() if name not in ("resume", "run_dir", "wait", "join")}
+    settings = {
+        name: value for name, value in settings.items() if name not in ("resume", "run_dir", "wait", "join", "ray")
+    }
     return train.configured(settings.pop("recipe", train.DEFAULT_RECIPE), settings)
 
 
