@@ -25,7 +25,7 @@ FEW = 30_000  # numbers: a smaller array stays float32, as it weighs little and 
 FLOAT16, INT8 = "float16", "int8"
 LARGEST = {FLOAT16: 9_000_000, INT8: 6_000_000}  # bytes of a file, where the network lets itself be stored in so few
 SHARES = {FLOAT16: 0.64, INT8: 0.43}  # and of the float32 file: a small network is not kept larger than its form asks
-_ROOM = 30_000  # bytes for what is added to a file beside weights
+_ROOM = {FLOAT16: 50_000, INT8: 160_000}  # bytes for what is added beside weights: of int8, a scale for each channel
 _WEIGHTS = (
     schema.BuiltinOperator.CONV_2D,
     schema.BuiltinOperator.DEPTHWISE_CONV_2D,
@@ -130,7 +130,7 @@ def _layers(model: Any) -> Iterator[_Layer]:
 
 def _forms(layers: list[_Layer], form: str, size: int) -> Iterator[tuple[_Layer, str]]:
     """Which layers are stored in which form; the others stay float32."""
-    goal = min(LARGEST[form], int(SHARES[form] * size)) - _ROOM
+    goal = min(LARGEST[form], int(SHARES[form] * size)) - _ROOM[form]
     large = [layer for layer in reversed(layers) if layer.weights.size > FEW]
     small = [layer for layer in reversed(layers) if layer.weights.size <= FEW]
     if form == INT8:
