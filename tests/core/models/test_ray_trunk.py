@@ -2,10 +2,10 @@
 
 import ast
 import dataclasses
-import os
 import shutil
 import signal
 import tempfile
+from contextlib import suppress
 
 import pandas as pd
 import psutil
@@ -76,24 +76,23 @@ def files(cache):
 
 
 def busy_worker(nodes):
-    """A process that computes a block."""
-    while True:
-        for node in nodes.list_all_nodes():
-            for process in psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True):
-                try:
-                    if "_outputs" in " ".join(process.cmdline()):
-                        return process
-                except psutil.NoSuchProcess:
-                    continue
+    """A process that computes a block just now, if there is one."""
+    for node in nodes.list_all_nodes():
+        for process in psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "_outputs" in " ".join(process.cmdline()):
+                    return process
+    return None
 
 
 def test_a_killed_worker_changes_no_byte(two_machines, images, cache):
     killed = []
 
     def kill(done, total, already):
-        if done >= 2 * BATCH and not killed:
-            killed.append(busy_worker(two_machines))
-            os.kill(killed[0].pid, signal.SIGKILL)
+        worker = busy_worker(two_machines) if done >= 2 * BATCH and not killed else None
+        if worker:
+            worker.kill()
+            killed.append(worker)
 
     afar = cache("afar", two_machines.address)
     afar.outputs(*images, 1, kill)
