@@ -356,7 +356,7 @@ def _field(setting: dataclasses.Field, kind: type, present: Any, prefix: str, ea
     choices = BACKBONE_CUTS[earlier["backbone"]] if setting.name == "train_from" else bounds.get("choices", ())
     if choices:
         index = choices.index(present) if present in choices else 0
-        return st.selectbox(label, choices, index, lambda name: DATASETS.get(name, name), **options)
+        return st.selectbox(label, choices, index, lambda name: str(DATASETS.get(name, name)), **options)
     if kind is bool:
         return st.toggle(label, value=present, **options)
     if kind is int:
