@@ -75,6 +75,14 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) 
         yield
 
 
+@pytest.fixture(scope="module")
+def no_conversion() -> Iterator[None]:
+    """Trainings in here do not convert their network for OpenVINO: four seconds each, which other tests look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DERMLENS_ENGINE", "tensorflow")
+        yield
+
+
 @pytest.fixture
 def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of runs, for this test alone."""

@@ -8,7 +8,6 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -30,7 +29,7 @@ from core.data.splits import (
     split_fingerprint,
 )
 from core.diagnoses import CODES
-from core.engines import model_hash
+from core.engines import chosen_engine, model_hash
 from core.errors import DatasetError, RunError
 from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import training_weights, write_results
@@ -130,7 +129,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         [all_logits(predict, sources.plain, everything, view) for view in range(config.test_views)], axis=0
     )
     _save_model(run, classifier)
-    if find_spec("openvino"):
+    if chosen_engine() == "openvino":
         _convert(run)
     some = rows["calibration"][:SCALE_IMAGES]
     scale = heatmap_scale(load_ensemble(run), dataset.images.iloc[some], logits[some])

@@ -92,6 +92,7 @@ def test_a_refused_image_is_shown_only_on_request(tab, clinic, tmp_path):
         tab.set_input_files(UPLOAD, picture(tmp_path / "holiday.jpg", 7))
         tab.wait_for_selector("#answer .dl-refused")
         assert tab.query_selector("#answer .dl-diagnosis") is None and tab.query_selector("#heat img") is None
+        tab.wait_for_timeout(300)  # who insists has read it: a click before the page is still can be lost
         tab.click("#answer .dl-insist")
         tab.wait_for_selector("#answer .dl-diagnosis")
         tab.wait_for_selector("#heat img")

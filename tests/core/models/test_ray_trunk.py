@@ -23,6 +23,8 @@ from core.places import PROJECT
 from core.runs import run as files_of
 from core.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("no_conversion")
+
 CONFIG = TrainConfig(backbone="mobilenetv3small", weights="none", train_from="head")
 NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
 

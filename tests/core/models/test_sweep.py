@@ -11,6 +11,8 @@ from core.models import sweep
 from core.models.sweep import Range, plan
 from core.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("no_conversion")
+
 OVER = [Range.parse("learning_rate=1e-4..1e-2:log"), Range.parse("epochs=1,2"), Range.parse("dropout=0..0.5")]
 
 
