@@ -49,6 +49,7 @@ def connect(address: str) -> ModuleType:
     _check_installed()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a clinic's machine reports to nobody
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # what Ray will do by itself in its next version
+    os.environ.setdefault("RAY_TQDM_PATCH_PRINT", "0")  # or Ray puts a function of its own in the place of print
     import ray
 
     if ray.is_initialized():

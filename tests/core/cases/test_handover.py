@@ -202,6 +202,7 @@ def test_extra_folders_are_named_as_in_a_path_and_checked_before_a_run(tiny_data
             check_named_folder(TrainConfig(dataset="synthetic", extra_data=str(wrong)))
 
 
+@pytest.mark.usefixtures("no_conversion")
 def test_a_training_learns_from_them_and_its_examination_finds_them(tiny_data, tiny_config, extra, tmp_path):
     from core.evaluation.examination import _same_dataset
     from dashboard import loaders

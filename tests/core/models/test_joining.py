@@ -187,8 +187,9 @@ def test_what_is_published_answers_without_the_runs_folder(pair, tmp_path, tiny_
     np.testing.assert_allclose(published.predict(image).logits, Predictor(pair).predict(image).logits, atol=1e-5)
 
 
-def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, pair_config, tmp_path):
+def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, pair_config, tmp_path, monkeypatch):
     config = dataclasses.replace(pair_config, ensemble=1, teacher=str(pair.folder))
+    monkeypatch.setenv("DERMLENS_ENGINE", "tensorflow")  # no conversion
     taught = Run.create(config, tmp_path / "taught")
     train(taught)
     assert not taught.members()
