@@ -25,7 +25,7 @@ from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, notices
 from core.errors import ConfigError, DermLensError, TrainingStopped
 from core.models.cluster import ADDRESS_HELP, use
-from core.presets import PRESETS
+from core.presets import PRESETS, configured
 from core.runs.all_runs import find_run
 from core.runs.jobs import give_way
 from core.runs.queue import wait_for_turn
@@ -93,16 +93,6 @@ def default_of(setting: dataclasses.Field) -> str:
     """What holds without the option: by the default recipe, and by the other one where that says otherwise."""
     own = PRESETS[DEFAULT_RECIPE].changes.get(setting.name, setting.default)
     return f"{own}" if own == setting.default else f"{own} ({setting.default} with --recipe tutorial)"
-
-
-def configured(recipe: str, settings: dict[str, Any]) -> TrainConfig:
-    """The settings of a recipe for the network that was asked for, overridden by what was asked for.
-
-    Raises:
-        ConfigError: a setting is refused, or two contradict each other.
-    """
-    begin = TrainConfig(backbone=settings.get("backbone", TrainConfig.backbone))
-    return dataclasses.replace(PRESETS[recipe].apply(begin), **settings)
 
 
 def _folders(named: list[str]) -> dict[str, str | None]:

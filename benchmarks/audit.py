@@ -76,21 +76,28 @@ CHANGES: dict[str, tuple[Change, ...]] = {
 }
 
 
+def copies(
+    images: pd.DataFrame, count: int, changes: dict[str, tuple[Change, ...]], dice: np.random.Generator, folder: Path
+) -> pd.DataFrame:
+    """Changed copies of images, written as PNG: image_id, path, lesion_id, of (the image's id), kind of change."""
+    rows = []
+    for number, row in enumerate(dice.permutation(len(images))[:count]):
+        kind = list(changes)[number % len(changes)]
+        picture = read_image(images["path"].iloc[row])
+        for change in changes[kind]:
+            picture = change(picture, dice)
+        path = folder / f"copy_{number}.png"
+        cv2.imwrite(str(path), np.ascontiguousarray(picture[:, :, ::-1]))
+        rows.append((path.stem, str(path), images["lesion_id"].iloc[row], images["image_id"].iloc[row], kind))
+    return pd.DataFrame(rows, columns=["image_id", "path", "lesion_id", "of", "kind"])
+
+
 def duplicates(dataset: Dataset, planted: int, seed: int) -> None:
     """Plant, look, count."""
     images = dataset.images
     dice = np.random.default_rng(seed)
     with tempfile.TemporaryDirectory() as folder:
-        copies = []
-        for number, row in enumerate(dice.permutation(len(images))[:planted]):
-            kind = list(CHANGES)[number % len(CHANGES)]
-            picture = read_image(images["path"].iloc[row])
-            for change in CHANGES[kind]:
-                picture = change(picture, dice)
-            path = Path(folder) / f"copy_{number}.png"
-            cv2.imwrite(str(path), np.ascontiguousarray(picture[:, :, ::-1]))
-            copies.append((path.stem, str(path), images["lesion_id"].iloc[row], images["image_id"].iloc[row], kind))
-        copied = pd.DataFrame(copies, columns=["image_id", "path", "lesion_id", "of", "kind"])
+        copied = copies(images, planted, CHANGES, dice, Path(folder))
         table = pd.concat([images[["image_id", "path", "lesion_id"]], copied], ignore_index=True)
         started, worked = time.monotonic(), time.process_time()
         found = near_duplicates(table[["image_id", "path"]])

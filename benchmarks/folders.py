@@ -21,11 +21,10 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from audit import brighten, compress, crop, mirror, upside_down
+from audit import brighten, compress, copies, crop, mirror, upside_down
 
 from core.data.duplicates import near_duplicates
 from core.data.ham10000 import index_dataset
-from core.data.images import read_image
 
 LOWEST = 0.4
 LEVELS = (0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85)
@@ -73,16 +72,7 @@ def planted(folder: Path, count: int, seed: int) -> None:
     further = images["lesion_id"].isin(lesions[: len(lesions) // 5])
     first, more = images[~further].reset_index(drop=True), images[further]
     with tempfile.TemporaryDirectory() as place:
-        copies = []
-        for number, row in enumerate(dice.permutation(len(first))[:count]):
-            kind = list(CHANGES)[number % len(CHANGES)]
-            picture = read_image(first["path"].iloc[row])
-            for change in CHANGES[kind]:
-                picture = change(picture, dice)
-            path = Path(place) / f"copy_{number}.png"
-            cv2.imwrite(str(path), np.ascontiguousarray(picture[:, :, ::-1]))
-            copies.append((path.stem, str(path), first["lesion_id"].iloc[row], first["image_id"].iloc[row], kind))
-        copied = pd.DataFrame(copies, columns=["image_id", "path", "lesion_id", "of", "kind"])
+        copied = copies(first, count, CHANGES, dice, Path(place))
         second = pd.concat([more, copied], ignore_index=True)
         truth = set(zip(copied["image_id"], copied["of"], strict=True))
         print(f"\n{len(copied):,} copies planted among {len(more):,} images of other lesions")

@@ -93,3 +93,13 @@ PRESETS = {
     ),
     "tutorial": Preset("The tutorial's recipe", "Frozen EfficientNetB0, as published.", _TUTORIAL),
 }  # fmt: skip
+
+
+def configured(recipe: str, settings: dict[str, Any]) -> TrainConfig:
+    """The settings of a recipe for the network that was asked for, overridden by what was asked for.
+
+    Raises:
+        ConfigError: a setting is refused, or two contradict each other.
+    """
+    begin = TrainConfig(backbone=settings.get("backbone", TrainConfig.backbone))
+    return dataclasses.replace(PRESETS[recipe].apply(begin), **settings)

@@ -6,17 +6,16 @@ What the earlier folders hold never changes.
 """
 
 import hashlib
-import uuid
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 
 from core.data.dataset import Dataset
 from core.data.duplicates import RULES, near_duplicates
+from core.data.inspection import remember
 from core.errors import DatasetError
 from core.places import cache_root
 
@@ -144,7 +143,7 @@ def near_pairs(dataset: Dataset, other: Dataset) -> pd.DataFrame:
         columns = ["image_id", "path"]
         found = near_duplicates(asked[columns], dataset.images[columns])[["image_id", "other_id"]]
         with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
-            _remember(store, found)
+            remember(store, found)
     return found.assign(twin=False)
 
 
@@ -153,14 +152,3 @@ def _key(dataset: Dataset, other: Dataset) -> str:
     for one in (dataset, other):
         digest.update("\n".join(f"{name}:{one.pixels.get(name)}" for name in one.images["image_id"]).encode() + b"\0")
     return digest.hexdigest()[:24]
-
-
-def _remember(store: Path, table: pd.DataFrame) -> None:
-    """Write the store whole or not at all."""
-    store.parent.mkdir(parents=True, exist_ok=True)
-    temporary = store.with_name(f".{store.name}.{uuid.uuid4().hex}")
-    try:
-        table.to_csv(temporary, index=False)
-        temporary.replace(store)
-    finally:
-        temporary.unlink(missing_ok=True)

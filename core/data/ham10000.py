@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,6 +123,26 @@ def _load(folder: Path, skip_damaged: bool, need_lesions: bool) -> Dataset:
     hashes = sound.set_index("path").reindex(images["path"])
     contents, pixels = (dict(zip(images["image_id"], hashes[what], strict=True)) for what in ("sha256", "pixels"))
     return replace(dataset, images=images, left_out=_both(dataset.left_out, faults), contents=contents, pixels=pixels)
+
+
+def load_again(data: dict[str, Any], skip_damaged: bool) -> Dataset:
+    """The images that a run learned from; see `load_dataset`.
+
+    Args:
+        data: of the run's manifest.
+        skip_damaged: of the run's settings.
+
+    Raises:
+        DatasetError: they are not there any more, or have changed.
+    """
+    extra = [Path(folder) for folder in data.get("extra_folders", ())]
+    dataset = load_dataset(Path(data["folder"]), skip_damaged=skip_damaged, extra=extra)
+    if dataset.fingerprint() != data["fingerprint"]:
+        raise DatasetError(
+            f"A run is examined with the images that it learned from. Received: {dataset.folder}, which has changed "
+            "since. Bring them back; the run can be used without."
+        )
+    return dataset
 
 
 def index_dataset(folder: Path, extra: Sequence[Path] = ()) -> Dataset:

@@ -42,7 +42,7 @@ def inspect_images(paths: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if any(stat not in known for stat in stats):
         with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
-            _remember(store, table[~table["problem"].str.startswith(UNOPENED)])
+            remember(store, table[~table["problem"].str.startswith(UNOPENED)])
     return table
 
 
@@ -89,7 +89,7 @@ def _remembered(store: Path) -> dict[tuple[str, int, int], tuple]:
     return {row[:3]: row for row in table.itertuples(index=False, name=None)}
 
 
-def _remember(store: Path, table: pd.DataFrame) -> None:
+def remember(store: Path, table: pd.DataFrame) -> None:
     """Write the store whole or not at all."""
     store.parent.mkdir(parents=True, exist_ok=True)
     temporary = store.with_name(f".{store.name}.{uuid.uuid4().hex}")

@@ -21,12 +21,12 @@ from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.data.dataset import Dataset
 from core.data.duplicates import near_duplicates
-from core.data.ham10000 import load_dataset
+from core.data.ham10000 import load_again
 from core.data.images import read_image
 from core.data.masks import find_masks
 from core.data.quality import assess_quality
 from core.diagnoses import CODES
-from core.errors import DatasetError, RunError
+from core.errors import RunError
 from core.evaluation.heatmaps import measure_heatmaps
 from core.evaluation.image_map import image_map
 from core.evaluation.mean_images import mean_images
@@ -104,7 +104,8 @@ def examine(run: Run, again: bool = False) -> None:
         progress = Progress(run, run.config().epochs)
         with progress.examining():
             progress.phase("examination", "Reading the data set.")
-            work = _Work(run, run.config(), _same_dataset(run), run.splits(), progress)
+            dataset = load_again(run.manifest()["data"], run.config().skip_damaged)
+            work = _Work(run, run.config(), dataset, run.splits(), progress)
             if again or "operating_points" not in run.calibration():
                 progress.phase("examination", "Fitting probabilities, prediction sets, thresholds and refusal.")
                 _fit_again(work)
@@ -113,18 +114,6 @@ def examine(run: Run, again: bool = False) -> None:
                     progress.phase("examination", message)
                     make(work)
             run.write_bytes(MODEL_CARD, model_card(run).encode())
-
-
-def _same_dataset(run: Run) -> Dataset:
-    data = run.manifest()["data"]
-    extra = [Path(folder) for folder in data.get("extra_folders", ())]
-    dataset = load_dataset(Path(data["folder"]), skip_damaged=run.config().skip_damaged, extra=extra)
-    if dataset.fingerprint() != data["fingerprint"]:
-        raise DatasetError(
-            f"A run is examined with the images that it learned from. Received: {dataset.folder}, which has changed "
-            "since. Bring them back; the run can be used without."
-        )
-    return dataset
 
 
 def _fit_again(work: _Work) -> None:

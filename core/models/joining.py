@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.ham10000 import load_dataset
+from core.data.ham10000 import load_again
 from core.data.images import model_input, read_image
 from core.diagnoses import CODES
 from core.engines import model_hash
@@ -83,13 +83,9 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
         },
     )
     tables = [member.predictions() for member in members]
-    dataset = load_dataset(
-        Path(first["data"]["folder"]),
-        skip_damaged=run.config().skip_damaged,
-        extra=[Path(folder) for folder in first["data"].get("extra_folders", ())],
-    )
+    dataset = load_again(first["data"], run.config().skip_damaged)
     images = dataset.images.set_index("image_id").loc[splits["image_id"]]
-    logits, added = _of_images_and_patients(run, members, patients_of(images))
+    logits, added = _of_images_and_patients(run, members, tables, patients_of(images))
     scores = np.mean([table["ood_score"].to_numpy() for table in tables], axis=0)
     changed = [member.calibration().get("refusal", {}).get("changed_scores") for member in members]
     known = all(changed) and len({len(one) for one in changed}) == 1
@@ -102,11 +98,11 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
 
 
 def _of_images_and_patients(
-    run: Run, members: Sequence[Run], patients: Sequence[Patient]
+    run: Run, members: Sequence[Run], tables: Sequence[pd.DataFrame], patients: Sequence[Patient]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(n, 7) what the members say of the images alone, and what age, sex and site add, which is written to the run."""
     terms = [PatientTerm.from_dict(member.patient()) for member in members]
-    logits = [member.predictions()[LOGITS].to_numpy(np.float32) for member in members]
+    logits = [table[LOGITS].to_numpy(np.float32) for table in tables]
     alone = [said if term is None else said - term.added(patients) for said, term in zip(logits, terms, strict=True)]
     term = joined(terms)
     if term is None:

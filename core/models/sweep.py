@@ -28,7 +28,7 @@ from core.errors import ConfigError, DermLensError, TrainingStopped
 from core.models.cluster import ADDRESS_HELP, use
 from core.models.spread import spread
 from core.places import runs_root
-from core.presets import PRESETS
+from core.presets import configured
 from core.runs.files import write_csv
 from core.runs.run import ABOUT, CONFIG, Run
 
@@ -240,8 +240,7 @@ def main(arguments: list[str] | None = None) -> int:
         settings = dict(_setting(text) for text in options.set)
         if options.data_dir:  # absolute: trainings have another working folder
             settings["data_dir"] = str(Path(options.data_dir).expanduser().resolve())
-        begin = TrainConfig(backbone=settings.get("backbone", TrainConfig.backbone))
-        base = dataclasses.replace(PRESETS[options.recipe].apply(begin), **settings)
+        base = configured(options.recipe, settings)
         check_named_folder(base)
         if min(options.trials, options.jobs, options.cores) < 1 or options.seed < 0:
             raise ConfigError("--trials, --jobs and --cores are at least 1, and --seed at least 0. Received: less.")
