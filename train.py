@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from core import engines
 from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder
 from core.diagnoses import RESEARCH_NOTICE, notices
@@ -59,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--wait", action="store_true", help="begin once no other training is under way in runs/")
     parser.add_argument("--ray", metavar="ADDRESS", help=ADDRESS_HELP)
+    engines.add_option(parser)
     groups: dict[str, Any] = {}
     hints = get_type_hints(TrainConfig)
     for setting in dataclasses.fields(TrainConfig):
@@ -119,7 +121,8 @@ def open_run(options: argparse.Namespace) -> Run:
     """
     settings = dict(vars(options))
     resume, folder = settings.pop("resume"), settings.pop("run_dir")
-    settings.pop("wait"), settings.pop("join"), settings.pop("ray")
+    for name in ("wait", "join", "ray", "engine"):
+        settings.pop(name)
     if FOLDERS[0] in settings and resume is None:
         settings |= _folders(settings[FOLDERS[0]])
     if resume is None:
@@ -144,7 +147,7 @@ def join_runs(options: argparse.Namespace) -> Run:
     Raises:
         DermLensError: there is no such run, or they do not fit together.
     """
-    others = sorted(set(vars(options)) - {"join", "run_dir", "wait", "resume", "ray"})
+    others = sorted(set(vars(options)) - {"join", "run_dir", "wait", "resume", "ray", "engine"})
     if others or options.resume:
         raise DermLensError(
             f"Runs are joined as they are. Received: --join together with "
@@ -159,6 +162,7 @@ def join_runs(options: argparse.Namespace) -> Run:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 finished, 1 failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
+    engines.use(options.engine)
     try:
         if options.join:
             run = join_runs(options)

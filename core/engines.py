@@ -1,9 +1,10 @@
-"""Which program multiplies when a run answers: OpenVINO, small and fast on a CPU, or TensorFlow, which also trains.
+"""What multiplies where nothing is learned: OpenVINO, small and fast on a CPU, or TensorFlow, which also trains.
 
 A server that answers with OpenVINO never loads TensorFlow, unless somebody asks for a heatmap deep in the network.
-`core.models.openvino_files` writes what is read here. `DERMLENS_ENGINE` chooses for every command.
+`core.models.openvino_files` writes what is read here. `--engine` chooses, for every command `DERMLENS_ENGINE`.
 """
 
+import argparse
 import hashlib
 import logging
 import os
@@ -27,9 +28,12 @@ from core.runs.files import read_json
 from core.runs.run import MODEL, OPENVINO, Run
 
 if TYPE_CHECKING:
+    import openvino
+
     from core.models.keras_network import KerasNetwork
 
 ENGINES = ("openvino", "tensorflow")
+ENVIRONMENT = "DERMLENS_ENGINE"
 ANSWER, SLOPES, MADE_OF = "answer.xml", "slopes.xml", "made_of.json"
 OPTIONS = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -38,16 +42,37 @@ OPTIONS = {
 }
 
 
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """`--engine`; what it is given goes to `use`."""
+    parser.add_argument(
+        "--engine",
+        choices=ENGINES,
+        help="what multiplies where nothing is learned: the same figures to 1e-4, at another speed "
+        f"({ENVIRONMENT}; by default OpenVINO where it is installed)",
+    )
+
+
+def use(engine: str | None) -> None:
+    """Let this process and those it starts compute with an engine; None changes nothing."""
+    if engine:
+        os.environ[ENVIRONMENT] = engine
+
+
 def chosen_engine() -> str:
     """`DERMLENS_ENGINE`, or OpenVINO where it is installed.
 
     Raises:
-        ConfigError: there is no such engine.
+        ConfigError: there is no such engine here.
     """
-    asked = os.environ.get("DERMLENS_ENGINE")
+    asked, installed = os.environ.get(ENVIRONMENT), find_spec("openvino") is not None
     if asked and asked not in ENGINES:
-        raise ConfigError(f"The engine is one of {', '.join(ENGINES)}. Received: {asked!r} in DERMLENS_ENGINE.")
-    return asked or ("openvino" if find_spec("openvino") else "tensorflow")
+        raise ConfigError(f"The engine is one of {', '.join(ENGINES)}. Received: {asked!r} in {ENVIRONMENT}.")
+    if asked == "openvino" and not installed:
+        raise ConfigError(
+            "The engine must be installed. Received: 'openvino' and a Python without it. Install it: pip install -r "
+            "requirements.txt; or choose --engine tensorflow."
+        )
+    return asked or ("openvino" if installed else "tensorflow")
 
 
 def model_hash(run: Run) -> str:
@@ -93,6 +118,21 @@ def _made_of_this_model(run: Run) -> bool:
     return read_json(folder / MADE_OF, "Delete the folder.").get("model_sha256") == model_hash(run)
 
 
+def compiled_network(network: "str | openvino.Model", threads: int = 0) -> "openvino.CompiledModel":
+    """A network compiled for this processor, in float32.
+
+    Args:
+        network: an .xml file, or what was converted a moment ago.
+        threads: 0 takes all cores. The numbers are the same with any.
+
+    Raises:
+        RuntimeError: OpenVINO's, where it cannot be compiled.
+    """
+    import openvino
+
+    return openvino.Core().compile_model(network, "CPU", OPTIONS | {"INFERENCE_NUM_THREADS": threads})
+
+
 class OpenVinoPass:
     """One compiled function. Safe to call from several threads: one at a time, so that memory has a bound.
 
@@ -104,10 +144,8 @@ class OpenVinoPass:
     """
 
     def __init__(self, path: Path) -> None:
-        import openvino
-
         try:
-            compiled = openvino.Core().compile_model(str(path), "CPU", OPTIONS)
+            compiled = compiled_network(str(path))
         except RuntimeError as error:
             raise RunError(
                 f"{path.name} must be a network that OpenVINO wrote. Received: {path} ({error}). "

@@ -23,7 +23,7 @@ import numpy as np
 from core.data.images import ImageSource, model_input, read_image
 from core.data.quality import SEVERE, assess_quality
 from core.diagnoses import CODES, notices
-from core.engines import OpenVinoNetwork, chosen_engine, openvino_files
+from core.engines import OpenVinoNetwork, add_option, chosen_engine, openvino_files, use
 from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
@@ -290,7 +290,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--age", type=float, help="of the person, in years, for a run trained with --patient")
     parser.add_argument("--sex", help="of the person: female or male")
     parser.add_argument("--site", help="where on the body, in HAM10000's words, such as back or 'lower extremity'")
+    add_option(parser)
     options = parser.parse_args(arguments)
+    use(options.engine)
     patient = Patient(options.age, options.sex, options.site)
     try:
         predictor = Predictor.load(options.run) if options.run else served_predictor()

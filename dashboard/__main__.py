@@ -17,6 +17,7 @@ from types import FrameType
 from typing import IO
 
 from core.diagnoses import RESEARCH_NOTICE
+from core.engines import add_option, use
 from core.errors import ServerError
 from core.places import PROJECT
 from core.runs.jobs import active_run
@@ -175,6 +176,7 @@ def end(servers: list[Server]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
+    use(options.engine)
     stop = threading.Event()
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
@@ -217,6 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         value = os.environ.get(variable) or default
         parser.add_argument(option, type=kind, default=value, help=f"{meaning} ({variable}; now {value})")
+    add_option(parser)
     return parser
 
 

@@ -61,7 +61,9 @@ def asked(*arguments: str) -> TrainConfig:
     """What the command line asks of a training on drawn images."""
     settings = dict(vars(train.build_parser().parse_args(["--dataset", "synthetic", *arguments])))
     settings = {
-        name: value for name, value in settings.items() if name not in ("resume", "run_dir", "wait", "join", "ray")
+        name: value
+        for name, value in settings.items()
+        if name not in ("resume", "run_dir", "wait", "join", "ray", "engine")
     }
     return train.configured(settings.pop("recipe", train.DEFAULT_RECIPE), settings)
 

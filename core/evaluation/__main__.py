@@ -24,6 +24,7 @@ import pandas as pd
 from core.data.dataset import Dataset
 from core.data.ham10000 import load_dataset
 from core.diagnoses import BY_CODE, CODES, notices
+from core.engines import add_option, use
 from core.errors import DermLensError
 from core.evaluation.examination import examine
 from core.evaluation.patient import Patient, patients_of
@@ -172,7 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--again", action="store_true", help="make everything anew, not only what is missing")
     parser.add_argument("--skip-damaged", action="store_true", help="leave out images that cannot be read")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_option(parser)
     options = parser.parse_args(arguments)
+    use(options.engine)
     try:
         run = find_run(options.run)
         if options.data_dir is None:

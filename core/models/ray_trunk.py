@@ -37,17 +37,18 @@ class RayTrunk:
     Args:
         address: see `connect`.
         trunk: pixels -> outputs. Its weights do not change any more; the workers are sent these.
+        engine: what computes there, see `core.models.trunk_pass.trunk_engine`.
 
     Raises:
         ClusterError: there is no such cluster.
     """
 
-    def __init__(self, address: str, trunk: keras.Model) -> None:
+    def __init__(self, address: str, trunk: keras.Model, engine: str) -> None:
         self.ray = connect(address)
-        self.digest = trunk_hash(trunk)
         self.row_bytes = 4 * int(np.prod(trunk.output.shape[1:]))
         # a reference within a list is not fetched for each task, but by each worker once
-        self.file = [self.ray.put(np.frombuffer(_as_file(trunk), np.uint8))]
+        file = [self.ray.put(np.frombuffer(_as_file(trunk), np.uint8))]
+        self.of_all = (file, trunk_hash(trunk), engine, versions(engine))  # what each task is told
         self.task = self.ray.remote(num_cpus=1, max_retries=RETRIES)(_outputs)
 
     def passes(self, source: PixelSource, batches: Iterable[Batch], wait: Callable[[], None]) -> Iterator[np.ndarray]:
@@ -71,8 +72,8 @@ class RayTrunk:
         try:
             for (rows, views), read in zip(batches, files, strict=True):
                 ids = [source.ids[row] for row in rows]
-                of_task = (self.file, self.digest, versions(), ids, read, views, source.size, source.config)
-                pending.append((self.task.remote(*of_task), (rows, views)))
+                of_task = (ids, read, views, source.size, source.config)
+                pending.append((self.task.remote(*self.of_all, *of_task), (rows, views)))
                 while len(pending) >= self._at_once():
                     yield self._first(pending, source, wait)
             while pending:
@@ -129,13 +130,14 @@ def _as_file(trunk: keras.Model) -> bytes:
 
 # ---- on the workers ----------------------------------------------------------------------------
 
-_trunks: dict[str, TrunkPass] = {}
-"""The one that was loaded last, by its hash."""
+_trunks: dict[tuple[str, str], TrunkPass] = {}
+"""The one that was loaded last, by its hash and what computes it."""
 
 
 def _outputs(
     file: list,
     digest: str,
+    engine: str,
     wanted: list[str],
     ids: list[str],
     files: list[bytes],
@@ -148,6 +150,7 @@ def _outputs(
     Args:
         file: a reference to the trunk's file.
         digest: what it must hash to.
+        engine: what computes it.
         wanted: versions that the numbers depend on.
         ids, files, views: of each image.
         size, config: see `PixelSource`.
@@ -155,19 +158,20 @@ def _outputs(
     Raises:
         ClusterError: this machine has other versions, or the trunk is another one here.
     """
-    if versions() != wanted:
+    here = versions(engine)
+    if here != wanted:
         raise ClusterError(
-            f"Each machine of a cluster needs the versions of the first. Received: {', '.join(versions())} in place of "
+            f"Each machine of a cluster needs the versions of the first. Received: {', '.join(here)} in place of "
             f"{', '.join(wanted)}. Install requirements.txt there."
         )
     images = pd.DataFrame({"image_id": ids, "path": files})
     pixels = PixelSource(images, size, config).take(np.arange(len(ids)), views)
-    return _loaded(file, digest)(pixels)
+    return _loaded(file, digest, engine)(pixels)
 
 
-def _loaded(file: list, digest: str) -> TrunkPass:
+def _loaded(file: list, digest: str, engine: str) -> TrunkPass:
     """The compiled trunk: loaded by a worker's first task, and kept for all others."""
-    if digest not in _trunks:
+    if (digest, engine) not in _trunks:
         import ray
 
         _one_thread()
@@ -178,8 +182,8 @@ def _loaded(file: list, digest: str) -> TrunkPass:
         if trunk_hash(trunk) != digest:
             raise ClusterError("A trunk must be the same on each machine. Received: another. Install requirements.txt.")
         _trunks.clear()
-        _trunks[digest] = trunk_pass(trunk)
-    return _trunks[digest]
+        _trunks[digest, engine] = trunk_pass(trunk, engine, threads=1)
+    return _trunks[digest, engine]
 
 
 def _one_thread() -> None:

@@ -25,7 +25,7 @@ from core.data.loading import Batch, PixelSource, Take, in_batches, read_ahead
 from core.errors import ConfigError, DatasetError
 from core.models.cluster import asked_for
 from core.models.ray_trunk import RayTrunk
-from core.models.trunk_pass import BATCH, ROW_TYPE, TrunkPass, trunk_hash, trunk_pass, versions
+from core.models.trunk_pass import BATCH, ROW_TYPE, TrunkPass, trunk_engine, trunk_hash, trunk_pass, versions
 from core.places import cache_root
 
 Wait = Callable[[], None]
@@ -48,6 +48,7 @@ class TrunkCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.shape = tuple(trunk.output.shape[1:])
         self.row_bytes = int(np.prod(self.shape)) * ROW_TYPE.itemsize
+        self.engine = trunk_engine()
         self._trunk_hash = trunk_hash(trunk)
         self.computed, self.seconds = 0, 0.0  # images that were not on disk, and what they took
 
@@ -84,7 +85,7 @@ class TrunkCache:
         def take(rows: np.ndarray, views: np.ndarray) -> np.ndarray:
             return np.stack([draw(int(row)) for row in rows])
 
-        digest = hashlib.sha256(json.dumps([self._trunk_hash, what, count, versions()]).encode())
+        digest = hashlib.sha256(json.dumps([self._trunk_hash, what, count, versions(self.engine)]).encode())
         passes = partial(self._passes, take)
         return self._kept(self._path(digest.hexdigest()), passes, np.arange(count), np.zeros(count, int), step)
 
@@ -131,7 +132,7 @@ class TrunkCache:
         drawn = [view, *_drawing(self.config)] if view > 0 else []
         if view < 0:
             drawn = [view, self.config.seed, CAMERAS]
-        digest.update(json.dumps([self._trunk_hash, drawn, versions()]).encode())
+        digest.update(json.dumps([self._trunk_hash, drawn, versions(self.engine)]).encode())
         for image_id in images["image_id"]:
             # the name matters for an augmented view only: its dice are thrown by name
             digest.update(f"{dataset.contents[image_id]},{image_id if view else ''}\n".encode())
@@ -142,13 +143,13 @@ class TrunkCache:
 
     @cached_property
     def _pass(self) -> TrunkPass:
-        return trunk_pass(self.trunk)
+        return trunk_pass(self.trunk, self.engine)
 
     @cached_property
     def _on_cluster(self) -> RayTrunk | None:
         """The trunk on a Ray cluster, where one was asked for."""
         address = asked_for()
-        return RayTrunk(address, self.trunk) if address else None
+        return RayTrunk(address, self.trunk, self.engine) if address else None
 
     def _passes_of_images(self, source: PixelSource, batches: list[Batch], wait: Wait) -> Iterator[np.ndarray]:
         """As `_passes`, on the cluster where one was asked for."""

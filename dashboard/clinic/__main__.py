@@ -11,6 +11,7 @@ import threading
 import numpy as np
 
 from core import predictor
+from core.engines import add_option, use
 from core.errors import DermLensError
 from dashboard.__main__ import CLINIC_PORT, HOST, port_number, require_free_port
 from dashboard.login import logins, require_login
@@ -51,7 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--mcp", action="store_true", help="offer predict, explain and batch as tools of an MCP server too"
     )
+    add_option(parser)
     options = parser.parse_args(arguments)
+    use(options.engine)
     try:
         require_login(options.host)
         require_free_port(options.host, options.port, "--port")

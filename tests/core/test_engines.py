@@ -1,5 +1,6 @@
 """OpenVINO and TensorFlow give the same answers; the first without loading the second."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from core.engines import MADE_OF, SLOPES, OpenVinoNetwork, chosen_engine
 from core.errors import ConfigError
 from core.places import PROJECT
 from core.predictor import Predictor
+from core.predictor import main as predictor_main
 from core.runs.run import MODEL, OPENVINO
 
 
@@ -49,6 +51,7 @@ def test_an_answer_and_its_usual_heatmaps_need_no_tensorflow(module_run, paths):
     program = f"""
 import sys
 from core.predictor import Predictor
+from core.predictor import main as predictor_main
 from core.runs.run import Run
 from core.data.images import model_input, read_image
 predictor = Predictor(Run({str(module_run.folder)!r}))
@@ -95,11 +98,27 @@ def test_the_engine_is_chosen_by_a_variable(served_run, paths, monkeypatch):
         chosen_engine()
 
 
-def test_a_gradient_that_openvino_does_not_know_fails_as_the_conversion_expects(tmp_path):
+def test_the_option_is_the_variable_for_this_command_and_those_that_it_starts(monkeypatch, capsys, served_run, paths):
+    monkeypatch.setenv("DERMLENS_ENGINE", "openvino")
+    assert predictor_main(["--engine", "tensorflow", "--run", str(served_run.folder), str(paths[0])]) == 0
+    assert os.environ["DERMLENS_ENGINE"] == chosen_engine() == "tensorflow"
+    with pytest.raises(SystemExit):
+        predictor_main(["--engine", "abacus", str(paths[0])])
+    assert "invalid choice: 'abacus'" in capsys.readouterr().err
+
+
+def test_an_engine_that_is_asked_for_and_not_installed_is_a_sentence(monkeypatch):
+    monkeypatch.setenv("DERMLENS_ENGINE", "openvino")
+    monkeypatch.setattr("core.engines.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="--engine tensorflow"):
+        chosen_engine()
+
+
+def test_a_gradient_that_openvino_does_not_know_fails_as_the_conversion_expects():
     """OpenVINO's own exceptions are no RuntimeErrors: a network with swish must lose its slopes, not its training."""
     import tensorflow as tf
 
-    from core.models.openvino_files import FAILURES, _converted
+    from core.models.openvino_conversion import FAILURES, converted
 
     @tf.function(input_signature=[tf.TensorSpec((1, 4, 4, 8), tf.float32)])
     def slope(x: tf.Tensor) -> tf.Tensor:
@@ -109,4 +128,4 @@ def test_a_gradient_that_openvino_does_not_know_fails_as_the_conversion_expects(
         return tape.gradient(y, x)
 
     with pytest.raises(FAILURES):
-        _converted(slope, tmp_path)
+        converted(slope)

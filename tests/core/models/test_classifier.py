@@ -173,13 +173,13 @@ def test_with_several_depths_a_path_of_activations_is_refused_and_of_images_is_n
         assert type(heatmap) is np.ndarray and heatmap.max() > 0
 
 
-def test_openvino_answers_and_explains_as_keras_does_with_several_depths(deep, tmp_path):
-    openvino = pytest.importorskip("openvino")
-    from core.engines import OPTIONS
-    from core.models.openvino_files import _converted
+def test_openvino_answers_and_explains_as_keras_does_with_several_depths(deep):
+    pytest.importorskip("openvino")
+    from core.engines import compiled_network
+    from core.models.openvino_conversion import converted
 
     def compiled(function):
-        return openvino.Core().compile_model(_converted(function, tmp_path), "CPU", OPTIONS)
+        return compiled_network(converted(function))
 
     pixels = images(STEPS)
     answer = answering_pass(deep.model, deep.gradcam_layer, deep.depths)

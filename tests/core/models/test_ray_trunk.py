@@ -138,7 +138,7 @@ def test_a_damaged_image_is_the_same_error_as_without(two_machines, images, cach
 
 
 def test_a_worker_with_other_versions_is_refused(two_machines, images, cache, monkeypatch):
-    monkeypatch.setattr("core.models.ray_trunk.versions", lambda: ["tensorflow 1.0"])
+    monkeypatch.setattr("core.models.ray_trunk.versions", lambda engine: ["tensorflow 1.0"])
     with pytest.raises(ClusterError, match="tensorflow 1.0"):
         cache("afar", two_machines.address).outputs(*images, 0, lambda *_: None)
 

@@ -8,6 +8,7 @@ import pytest
 
 from core.config import TrainConfig
 from core.data.ham10000 import load_dataset
+from core.engines import ENGINES
 from core.errors import ConfigError, DatasetError
 from core.models import trunk_cache
 from core.models.classifier import build_classifier
@@ -92,6 +93,18 @@ def test_other_weights_have_an_entry_of_their_own(cache, dataset):
     other = build_classifier(TrainConfig(backbone="mobilenetv3small", weights="none", seed=9)).trunk
     need = (dataset, dataset.images, 0)
     assert TrunkCache(other, cache.config).entry(*need) != cache.entry(*need)
+
+
+def test_both_engines_give_the_same_outputs_in_entries_of_their_own(trunk, tmp_path, dataset, monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("DERMLENS_CACHE", str(tmp_path))
+    outputs = []
+    for engine in ENGINES:
+        monkeypatch.setenv("DERMLENS_ENGINE", engine)
+        cache = TrunkCache(trunk, TrainConfig(backbone="mobilenetv3small", weights="none"))
+        outputs.append(cache.outputs(dataset, dataset.images, 0, lambda *_: None))
+    assert len(entries(cache)) == len(ENGINES)
+    np.testing.assert_allclose(*outputs, atol=1e-4)
 
 
 def test_the_oldest_entries_make_room(cache, dataset):
