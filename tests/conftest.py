@@ -67,6 +67,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) 
         for name in (
             "DERMLENS_DATA",
             "DERMLENS_RAY",
+            "DERMLENS_ENGINE",
             "DERMLENS_HOST",
             "DERMLENS_DASHBOARD_PORT",
             "DERMLENS_CLINIC_PORT",

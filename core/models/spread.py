@@ -7,7 +7,7 @@ cluster all machines must see the folders of runs, data and trunk outputs at the
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -22,7 +22,13 @@ RETRIES = 5  # of a run whose worker or machine is lost: it goes on from its las
 TICK = 1.0  # seconds between two looks
 
 
-def spread(runs: Sequence[Run], address: str | None = None, jobs: int = 1, cores: int = 1) -> dict[str, str]:
+def spread(
+    runs: Sequence[Run],
+    address: str | None = None,
+    jobs: int = 1,
+    cores: int = 1,
+    wait: Callable[[], None] = lambda: None,
+) -> dict[str, str]:
     """Train runs that are not finished yet; an interrupted one goes on. They are not examined.
 
     Args:
@@ -30,20 +36,21 @@ def spread(runs: Sequence[Run], address: str | None = None, jobs: int = 1, cores
         address: of a Ray cluster, see `core.models.cluster.connect`; None trains on this machine.
         jobs: how many at a time on this machine.
         cores: that each takes on the cluster.
+        wait: called every second while the cluster trains; may raise TrainingStopped.
 
     Returns:
         Id -> reason of each run that did not finish.
 
     Raises:
         ClusterError: there is no such cluster.
-        TrainingStopped: somebody pressed Ctrl-C: what the runs had is kept.
+        TrainingStopped: somebody pressed Ctrl-C, or `wait` raised it: what the runs had is kept.
     """
     todo = [run for run in runs if not run.usable]
     if not todo:
         return {}
     for run in todo:
         (run.folder / STOP_REQUEST).unlink(missing_ok=True)
-    reasons = _on_cluster(todo, address, cores) if address else _here(todo, jobs)
+    reasons = _on_cluster(todo, address, cores, wait) if address else _here(todo, jobs)
     return {run.id: reason for run, reason in zip(todo, reasons, strict=True) if reason}
 
 
@@ -52,12 +59,12 @@ def _here(runs: list[Run], jobs: int) -> list[str]:
         futures = [pool.submit(_as_process, run) for run in runs]
         try:
             return [future.result() for future in futures]
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             _ask_to_stop(runs)
-            raise TrainingStopped("Stopped on request. Give the same command to go on.") from None
+            raise _stopped(stop) from None
 
 
-def _on_cluster(runs: list[Run], address: str, cores: int) -> list[str]:
+def _on_cluster(runs: list[Run], address: str, cores: int, wait: Callable[[], None]) -> list[str]:
     ray = connect(address)
     settings = {name: value for name, value in os.environ.items() if name.startswith("DERMLENS_")}
     settings |= _places()
@@ -67,12 +74,18 @@ def _on_cluster(runs: list[Run], address: str, cores: int) -> list[str]:
     pending = [task.remote(str(run.folder)) for run in runs]
     try:
         while ray.wait(pending, num_returns=len(pending), timeout=TICK)[1]:
-            pass
-    except KeyboardInterrupt:
+            wait()
+    except (KeyboardInterrupt, TrainingStopped) as stop:
         _ask_to_stop(runs)
         ray.wait(pending, num_returns=len(pending))
-        raise TrainingStopped("Stopped on request. Give the same command to go on.") from None
+        raise _stopped(stop) from None
     return [_outcome(ray, reference) for reference in pending]
+
+
+def _stopped(why: BaseException) -> TrainingStopped:
+    if isinstance(why, TrainingStopped):
+        return why
+    return TrainingStopped("Stopped on request. Give the same command to go on.")
 
 
 def _outcome(ray, reference) -> str:

@@ -35,10 +35,12 @@ from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import training_weights, write_results
 from core.models.backbones import PIXEL_RANGE
 from core.models.classifier import Classifier, build_classifier
+from core.models.cluster import asked_for
 from core.models.devices import Machine
 from core.models.fitting import Examples, Objective, all_logits, compiled_logits, fit
 from core.models.joining import SCALE_IMAGES, heatmap_scale, join
 from core.models.keras_network import load_ensemble
+from core.models.spread import spread
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import PROJECT, runs_root
@@ -72,18 +74,30 @@ def train(run: Run) -> None:
 
 
 def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
-    """Train one member after another, each in a run folder of its own, and join them."""
+    """Train the members, each in a run folder of its own, and join them.
+
+    One after another; with a cluster the first one here, which computes the trunk outputs, and then all others at once.
+    """
     members = []
     for number in range(config.ensemble):
         folder = run.folder / MEMBERS / str(number + 1)
         settings = dataclasses.replace(config, ensemble=1, repeat=config.repeat + number)
-        member = Run(folder) if (folder / CONFIG).is_file() else Run.create(settings, folder)
+        members.append(Run(folder) if (folder / CONFIG).is_file() else Run.create(settings, folder))
+    address = asked_for()
+    for number, member in enumerate(members[:1] if address else members, 1):
         if not member.usable:
-            progress.phase("data", f"Network {number + 1} of {config.ensemble}.")
-            _train(member, settings, progress)
+            progress.phase("data", f"Network {number} of {config.ensemble}.")
+            _train(member, member.config(), progress)
             member.write_status(Status(state="finished", phase="done", epoch=len(member.history())))
             (member.folder / CHECKPOINT).unlink(missing_ok=True)
-        members.append(member)
+    if address:
+        progress.phase("training", f"Networks 2 to {config.ensemble} are trained on the cluster.")
+        failed = spread(members[1:], address, wait=progress.beat)
+        if failed:
+            raise RunError(
+                f"An ensemble needs all its networks. Received: {'; '.join(failed.values())} What was trained is kept: "
+                "go on with --resume."
+            )
     join(run, members, progress)
 
 

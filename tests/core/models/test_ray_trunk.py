@@ -1,4 +1,4 @@
-"""On a cluster that loses workers, trunk outputs are those of this machine, byte for byte."""
+"""On a cluster that loses workers, trunk outputs are those of this machine, byte for byte; ensembles learn there."""
 
 import ast
 import dataclasses
@@ -18,12 +18,11 @@ from core.errors import ClusterError, ImageError, TrainingStopped
 from core.models import cluster
 from core.models.classifier import build_classifier
 from core.models.spread import spread
+from core.models.training import train as train_run
 from core.models.trunk_cache import BATCH, TrunkCache
 from core.places import PROJECT
 from core.runs import run as files_of
 from core.runs.run import Run
-
-pytestmark = pytest.mark.usefixtures("no_conversion")
 
 CONFIG = TrainConfig(backbone="mobilenetv3small", weights="none", train_from="head")
 NODE = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": 100 * 2**20}
@@ -174,12 +173,28 @@ def test_ray_is_loaded_by_whoever_asks_for_it_alone():
             assert "ray" not in {name.split(".")[0] for name in [*names, module or ""]}, path
 
 
-def test_runs_are_trained_on_the_cluster(two_machines, tiny_config, runs_folder):
-    config = dataclasses.replace(tiny_config, epochs=1)
-    runs = [Run.create(config, runs_folder / "one"), Run.create(config, runs_folder / "gone")]
-    (runs[1].folder / files_of.CONFIG).unlink()
-    failed = spread(runs, two_machines.address)
-    assert runs[0].usable
-    assert "Finished" in runs[0].status().message
-    assert "[training]" in runs[0].log()
-    assert list(failed) == ["gone"]
+def test_an_ensemble_is_trained_on_the_cluster(two_machines, tiny_config, runs_folder, monkeypatch):
+    monkeypatch.setenv(cluster.ENVIRONMENT, two_machines.address)
+    monkeypatch.setenv("DERMLENS_ENGINE", "tensorflow")  # no conversion
+    run = Run.create(dataclasses.replace(tiny_config, epochs=1, views=1, ensemble=2), runs_folder / "pair")
+    train_run(run)
+    here, there = run.members()
+    assert run.usable
+    assert "[training] epoch 1" in there.log() and not here.log(), "the second one wrote its own log, on a worker"
+    assert len(run.predictions()) == len(here.predictions())
+
+
+def test_what_fails_on_the_cluster_has_its_reason(two_machines, tiny_config, runs_folder):
+    run = Run.create(tiny_config, runs_folder / "gone")
+    (run.folder / files_of.CONFIG).unlink()
+    assert list(spread([run], two_machines.address)) == ["gone"]
+
+
+def test_a_stopped_ensemble_stops_its_members_on_the_cluster(two_machines, tiny_config, runs_folder):
+    def stop():
+        raise TrainingStopped("Enough.")
+
+    run = Run.create(dataclasses.replace(tiny_config, epochs=500), runs_folder / "long")
+    with pytest.raises(TrainingStopped, match="Enough"):
+        spread([run], two_machines.address, wait=stop)
+    assert not run.usable

@@ -1,0 +1,98 @@
+"""Each part of DermLens's own recipe off, or one more on: what the validation images say, over several seeds.
+
+    python benchmarks/ablation.py DATA_DIR [--seeds 7 8 9] [--only views4 mixup]
+
+Each variant is an ordinary run in `DERMLENS_RUNS`, trained where it is not there yet, so that the same command goes on
+where it was stopped. A seed draws the split, the first weights and the order: a variant is compared with the recipe
+seed by seed. Of the test images nothing is looked at.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from core.diagnoses import CODES  # noqa: E402
+from core.evaluation.metrics import epoch_figures  # noqa: E402
+from core.models.spread import spread  # noqa: E402
+from core.places import runs_root  # noqa: E402
+from core.presets import configured  # noqa: E402
+from core.runs.run import CONFIG, Run  # noqa: E402
+
+WARPS = {"rotation": 15.0, "zoom": 0.15, "shift": 0.05}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "recipe": {},
+    "testviews1": {"test_views": 1},
+    "views4": {"views": 4},
+    "views1": {"views": 1},
+    "tutorialviews": {"turns": False, "rotation": 20.0, "shift": 0.2, "zoom": 0.2, "flips": True},
+    "warps": {"views": 16, **WARPS},
+    "colour": {"views": 16, "colour": 0.5},
+    "mixup": {"mixup": 0.2},
+    "nosmoothing": {"label_smoothing": 0.0},
+    "classweights": {"class_weights": True, "logit_adjustment": 0.0},
+    "noaverage": {"average_last": 0},
+    "adam": {"optimizer": "adam"},
+    "nohidden": {"hidden_units": 0},
+    "epochs16": {"epochs": 16},
+    "rate3e-4": {"learning_rate": 0.0003},
+}
+FIGURES = {"balanced_accuracy": "balanced accuracy", "auc": "macro AUC", "log_loss": "balanced log loss"}
+
+
+def prepared(variant: str, seed: int, settings: dict[str, Any]) -> Run:
+    """The run of a variant, new where there is none."""
+    folder = runs_root() / f"ablation-{variant}-{seed}"
+    config = configured("dermlens", settings | VARIANTS[variant] | {"seed": seed, "measured_heatmaps": 0})
+    if not (folder / CONFIG).is_file():
+        return Run.create(config, folder)
+    run = Run(folder)
+    if run.config() != config:
+        sys.exit(f"error: {folder} holds a run with other settings. Move it away, or name other DERMLENS_RUNS.")
+    return run
+
+
+def figures(run: Run) -> dict[str, float]:
+    """Of the validation images; the log loss is the mean over the diagnoses, so that nevi do not drown the rest."""
+    table = run.predictions().query("split == 'validation'")
+    logits = table[[f"logit_{code}" for code in CODES]].to_numpy()
+    labels = table["dx"].map(CODES.index).to_numpy()
+    losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]
+    per_class = [losses[labels == code].mean() for code in np.unique(labels)]
+    return epoch_figures(labels, logits) | {"log_loss": float(np.mean(per_class))}
+
+
+def main() -> None:
+    """Train what is missing, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", metavar="DATA_DIR")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
+    parser.add_argument("--only", nargs="+", choices=sorted(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--backbone", default="efficientnet_lite0")
+    options = parser.parse_args()
+    settings = {"data_dir": os.path.abspath(options.data_dir), "backbone": options.backbone}
+    variants = ["recipe", *(name for name in options.only if name != "recipe")]
+    found = []
+    for seed in options.seeds:  # a seed's variants share trunk outputs
+        runs = {name: prepared(name, seed, settings) for name in variants}
+        for name, reason in spread(list(runs.values())).items():
+            print(f"{name} did not finish: {reason}", flush=True)
+        found += [{"variant": name, "seed": seed} | figures(run) for name, run in runs.items() if run.usable]
+    table = pd.DataFrame(found).set_index(["variant", "seed"])
+    for figure, title in FIGURES.items():
+        print(f"\n{title}, validation; by seed {', '.join(map(str, options.seeds))}; mean difference +- standard error")
+        by_seed = table[figure].unstack()
+        for name in variants:
+            values, gained = by_seed.loc[name], (by_seed.loc[name] - by_seed.loc["recipe"]).dropna()
+            error = gained.std() / np.sqrt(len(gained)) if len(gained) > 1 else float("nan")
+            each = " ".join(f"{value:.3f}" for value in values)
+            print(f"{name:<16}{values.mean():.3f}  {each}  {gained.mean():+.3f} +- {error:.3f}")
+
+
+if __name__ == "__main__":
+    main()
