@@ -316,6 +316,7 @@ LABELS = {
     "dataset": "Images",
     "data_dir": "Folder",
     "extra_data": "Extra folders",
+    "patient": "Age, sex and site",
     "cache_gb": "Disk for trunk outputs, GB",
     "reduce_lr_patience": "Patience before the rate is cut",
     "reduce_lr_factor": "Factor of that cut",
