@@ -21,6 +21,7 @@ from core.evaluation.metrics import calibration_figures, evaluate
 from core.models import fitting
 from core.models.training import train
 from core.places import PROJECT
+from core.presets import configured
 from core.runs import run as files
 from core.runs.all_runs import served_run
 from core.runs.run import Run
@@ -99,16 +100,26 @@ def test_another_learning_rate_reads_the_trunk_from_disk(tiny_run, tiny_config, 
     assert not run.history()["loss"].equals(tiny_run.history()["loss"])
 
 
-@pytest.mark.parametrize("train_from", ["block7", "all"])
-def test_each_regime_learns_and_answers_as_the_saved_model(tiny_data, tmp_path, train_from):
+def test_a_block_learns_and_answers_as_the_saved_model(tiny_data, tmp_path):
     config = TrainConfig(
-        data_dir=str(tiny_data), backbone="efficientnet_lite0", train_from=train_from, views=1, epochs=2,
+        data_dir=str(tiny_data), backbone="efficientnet_lite0", train_from="block7", views=1, epochs=2,
         learning_rate=0.001,
     )  # fmt: skip
     run = Run.create(config, tmp_path / "run")
     train(run)  # raises if the saved model does not answer as trunk and top did
     losses = run.history()["loss"]
     assert losses.iloc[-1] < 0.9 * losses.iloc[0]
+
+
+def test_the_long_recipe_learns_from_few_images(tiny_data, tmp_path, no_conversion):
+    few = {"epochs": 4, "batch_size": 4, "average_last": 1, "test_views": 1}
+    config = configured("long", {"data_dir": str(tiny_data), "backbone": "efficientnet_lite0", **few})
+    run = Run.create(config, tmp_path / "run")
+    train(run)
+    history = run.history()
+    assert history["loss"].iloc[-1] < 0.7 * history["loss"].iloc[0]
+    assert history["balanced_accuracy"].iloc[-1] > 0.5 > history["balanced_accuracy"].iloc[0]
+    assert history["val_loss"].iloc[-1] < 0.9 * history["val_loss"].iloc[0]
 
 
 def test_stopped_between_epochs_then_resumed_is_as_if_unbroken(tiny_run, tiny_config, tmp_path, monkeypatch):
