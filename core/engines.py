@@ -21,6 +21,7 @@ import numpy as np
 
 from core.backbones import BACKBONES
 from core.errors import ConfigError, RunError
+from core.explain.ensemble import Ensemble
 from core.explain.explainer import IMAGE, LAST, cut_points
 from core.explain.integrated import STEPS
 from core.places import PROJECT
@@ -158,6 +159,42 @@ class OpenVinoPass:
         """The outputs, in their order."""
         with self._one_at_a_time:
             return list(self._request.infer(list(inputs)).values())
+
+
+def answering_ensemble(run: Run, engine: str | None = None) -> Ensemble:
+    """What answers in a run whose files are written: its network, or its members', over its views.
+
+    Args:
+        run: its manifest and its model are there.
+        engine: one of `ENGINES`; by default what `chosen_engine` says, and TensorFlow where a network cannot be
+            converted.
+
+    Raises:
+        RunError: a model file is missing or damaged, or cannot be converted for the engine that was asked for.
+    """
+    networks = [_network(one, engine) for one in run.members() or [run]]
+    return Ensemble(networks, int(run.manifest().get("test_views", 1)))
+
+
+def _network(run: Run, engine: str | None) -> "OpenVinoNetwork | KerasNetwork":
+    """One network: of the run itself, or of a member."""
+    manifest = run.manifest()
+
+    def load_keras() -> "KerasNetwork":
+        from core.models.classifier import load_model
+        from core.models.keras_network import KerasNetwork
+
+        return KerasNetwork(load_model(run.folder / MODEL), manifest["gradcam_layer"])
+
+    if (engine or chosen_engine()) == "tensorflow":
+        return load_keras()
+    try:
+        return OpenVinoNetwork(openvino_files(run), manifest["backbone"], manifest["image_size"], load_keras)
+    except (RunError, ImportError) as error:
+        if engine:
+            raise
+        logging.getLogger(__name__).warning("Run %s answers with TensorFlow: %s", run.id, error)
+        return load_keras()
 
 
 class OpenVinoNetwork:

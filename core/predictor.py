@@ -8,7 +8,6 @@ cannot disagree.
 
 import argparse
 import json
-import logging
 import sys
 import threading
 import zipfile
@@ -16,28 +15,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from core.data.images import ImageSource, model_input, read_image
 from core.data.quality import SEVERE, assess_quality
 from core.diagnoses import CODES, notices
-from core.engines import OpenVinoNetwork, add_option, chosen_engine, openvino_files, use
+from core.engines import add_option, answering_ensemble, use
 from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
 from core.evaluation.patient import NOBODY, Patient, PatientTerm
 from core.evaluation.trust import Trust
-from core.explain.ensemble import Ensemble
 from core.explain.explainer import BATCH, Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import CALIBRATION, MODEL, OUTLIERS, Run
-
-if TYPE_CHECKING:
-    from core.models.keras_network import KerasNetwork
 
 
 class Predictor:
@@ -64,10 +59,9 @@ class Predictor:
             ) from error
         self.run = run
         self.synthetic = run.synthetic
-        self._networks = run.members() or [run]
-        self.outliers = [self._read_outliers(network.folder / OUTLIERS) for network in self._networks]
+        self.outliers = [self._read_outliers(network.folder / OUTLIERS) for network in run.members() or [run]]
         self._measured = run.metrics().get("test", {}).get("operating_points", {})
-        self._network = Ensemble([self._load_network(network, engine) for network in self._networks], self.views)
+        self._network = answering_ensemble(run, engine)
 
     def _read(self, manifest: dict[str, Any], calibration: dict[str, Any]) -> None:
         if tuple(manifest["classes"]) != CODES:
@@ -79,7 +73,6 @@ class Predictor:
         _ = manifest["backbone"], manifest["gradcam_layer"]
         self.trust = Trust.from_dict(calibration)
         self.heatmap_scale = float(calibration["heatmap_scale"])
-        self.views = int(manifest.get("test_views", 1))
 
     @staticmethod
     def _read_outliers(path: Path) -> Outliers | None:
@@ -108,27 +101,6 @@ class Predictor:
     def explainer(self) -> Explainer:
         """Heatmaps of every kind and depth of this run's network."""
         return Explainer(self._network)
-
-    @staticmethod
-    def _load_network(run: Run, engine: str | None) -> "OpenVinoNetwork | KerasNetwork":
-        """One network: of the run itself, or of a member."""
-        manifest = run.manifest()
-
-        def load_keras() -> "KerasNetwork":
-            from core.models.classifier import load_model
-            from core.models.keras_network import KerasNetwork
-
-            return KerasNetwork(load_model(run.folder / MODEL), manifest["gradcam_layer"])
-
-        if (engine or chosen_engine()) == "tensorflow":
-            return load_keras()
-        try:
-            return OpenVinoNetwork(openvino_files(run), manifest["backbone"], manifest["image_size"], load_keras)
-        except (RunError, ImportError) as error:
-            if engine:
-                raise
-            logging.getLogger(__name__).warning("Run %s answers with TensorFlow: %s", run.id, error)
-            return load_keras()
 
     def predict(self, image: ImageSource, patient: Patient | None = None) -> Prediction:
         """What the run says of one image.

@@ -16,14 +16,13 @@ import pandas as pd
 from core.data.ham10000 import load_again
 from core.data.images import model_input, read_image
 from core.diagnoses import CODES
-from core.engines import model_hash
+from core.engines import answering_ensemble, model_hash
 from core.errors import RunError
 from core.evaluation.patient import Patient, PatientTerm, joined, patients_of
 from core.evaluation.results import write_results
 from core.evaluation.trust import Strangeness
 from core.explain.ensemble import Ensemble
 from core.explain.explainer import BATCH
-from core.models.keras_network import load_ensemble
 from core.runs.progress import Progress
 from core.runs.run import (
     CALIBRATION,
@@ -92,7 +91,7 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
     strangeness = Strangeness(scores, np.mean(changed, axis=0) if known else np.array([]))
 
     some = np.flatnonzero(splits["split"] == "calibration")[:SCALE_IMAGES]
-    scale = heatmap_scale(load_ensemble(run), images.iloc[some], logits[some])
+    scale = heatmap_scale(answering_ensemble(run), images.iloc[some], logits[some])
     shutil.copyfile(members[-1].folder / FEATURES, run.folder / FEATURES)  # the last ones of an answer's features
     write_results(run, splits, logits, strangeness, scale, len(some), added)
 

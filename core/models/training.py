@@ -29,7 +29,7 @@ from core.data.splits import (
     split_fingerprint,
 )
 from core.diagnoses import CODES
-from core.engines import chosen_engine, model_hash
+from core.engines import answering_ensemble, chosen_engine, model_hash
 from core.errors import DatasetError, RunError
 from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import training_weights, write_results
@@ -39,7 +39,6 @@ from core.models.cluster import asked_for
 from core.models.devices import Machine
 from core.models.fitting import Examples, Objective, all_logits, compiled_logits, fit
 from core.models.joining import SCALE_IMAGES, heatmap_scale, join
-from core.models.keras_network import load_ensemble
 from core.models.spread import spread
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
@@ -146,7 +145,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     if chosen_engine() == "openvino":
         _convert(run)
     some = rows["calibration"][:SCALE_IMAGES]
-    scale = heatmap_scale(load_ensemble(run), dataset.images.iloc[some], logits[some])
+    scale = heatmap_scale(answering_ensemble(run), dataset.images.iloc[some], logits[some])
     added = _of_patients(run, dataset, splits, logits) if config.patient else None
     features = sources.cache if classifier.trunk is classifier.sensor else None
     features = features or TrunkCache(classifier.sensor, config)

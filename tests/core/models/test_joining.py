@@ -151,7 +151,6 @@ def test_joined_afterwards_it_is_the_same_run(pair, tmp_path):
 def test_an_ensemble_that_was_killed_goes_on_with_what_is_trained(pair, pair_config, tmp_path, monkeypatch):
     run = Run.create(pair_config, tmp_path / "run")
     shutil.copytree(pair.members()[0].folder, run.folder / MEMBERS / "1")
-    monkeypatch.setenv("DERMLENS_ENGINE", "tensorflow")  # no conversion
     real, trained = training._train, []
     monkeypatch.setattr(training, "_train", lambda member, *rest: (trained.append(member.id), real(member, *rest)))
     train(run)
