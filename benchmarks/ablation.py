@@ -1,6 +1,6 @@
 """Each part of DermLens's own recipe off, or one more on: what the validation images say, over several seeds.
 
-    python benchmarks/ablation.py DATA_DIR [--seeds 7 8 9] [--only views4 mixup]
+    python benchmarks/ablation.py DATA_DIR [--seeds 7 8 9] [--only views4 nomixup]
 
 Each variant is an ordinary run in `DERMLENS_RUNS`, trained where it is not there yet, so that the same command goes on
 where it was stopped. A seed draws the split, the first weights and the order: a variant is compared with the recipe
@@ -33,14 +33,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tutorialviews": {"turns": False, "rotation": 20.0, "shift": 0.2, "zoom": 0.2, "flips": True},
     "warps": {"views": 16, **WARPS},
     "colour": {"views": 16, "colour": 0.5},
-    "mixup": {"mixup": 0.2},
+    "nomixup": {"mixup": 0.0},
     "nosmoothing": {"label_smoothing": 0.0},
     "classweights": {"class_weights": True, "logit_adjustment": 0.0},
     "noaverage": {"average_last": 0},
     "adam": {"optimizer": "adam"},
-    "nohidden": {"hidden_units": 0},
-    "epochs16": {"epochs": 16},
+    "hidden128": {"hidden_units": 128},
+    "epochs10": {"epochs": 10},
     "rate3e-4": {"learning_rate": 0.0003},
+    "rate1e-3": {"learning_rate": 0.001},
 }
 FIGURES = {"balanced_accuracy": "balanced accuracy", "auc": "macro AUC", "log_loss": "balanced log loss"}
 
