@@ -30,10 +30,18 @@ def test_a_preset_fits_a_head_that_sees_several_depths(name):
 
 
 def test_the_own_recipe_says_all_that_makes_a_training():
-    """Whatever a run had of another recipe's augmentation and steps is gone; its network and its head stay."""
-    network = {"backbone": "efficientnet_lite0", "hidden_units": 64}
+    """Whatever a run had of another recipe's head, augmentation and steps is gone; its network stays."""
+    network = {"backbone": "efficientnet_lite0", "dropout": 0.3}
     other = TrainConfig(
-        **network, colour=0.9, mixup=0.5, flips=True, schedule="plateau", label_smoothing=0.4, epochs=77, warm_up=0.7
+        **network,
+        hidden_units=64,
+        colour=0.9,
+        mixup=0.5,
+        flips=True,
+        schedule="plateau",
+        label_smoothing=0.4,
+        epochs=77,
+        warm_up=0.7,
     )
     config = PRESETS["dermlens"].apply(other)
     assert config == PRESETS["dermlens"].apply(TrainConfig(**network))
