@@ -142,5 +142,5 @@ def _plane(known: np.ndarray, negatives: np.ndarray) -> np.ndarray:
     """(k,) weights that tell negatives (higher) from known images; both standardised."""
     both = np.concatenate([known, negatives])
     kinds = np.repeat([0, 1], [len(known), len(negatives)])
-    model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=300).fit(both, kinds)
+    model = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=3000).fit(both, kinds)
     return model.coef_[0]

@@ -48,6 +48,14 @@ def assert_same_outcome(one: Run, other: Run) -> None:
             assert ours == theirs
 
 
+@pytest.fixture(scope="module")
+def plain_run(tiny_config, no_conversion, tmp_path_factory):
+    """A finished run by the engine of all trainings in here: equal means to the last digit."""
+    run = Run.create(tiny_config, tmp_path_factory.mktemp("tiny") / "tiny")
+    train(run)
+    return run
+
+
 def test_a_finished_run_holds_the_contract_and_no_leftovers(tiny_run):
     names = {path.name for path in tiny_run.folder.iterdir()} - {files.LOCK}
     assert names == CONTRACT  # log.txt is written by whoever starts the process
@@ -83,13 +91,13 @@ def test_the_best_epoch_by_balanced_accuracy_is_the_one_that_is_kept(tiny_run):
     assert tiny_run.metrics()["validation"]["balanced_accuracy"]["value"] == pytest.approx(best, abs=1e-12)
 
 
-def test_same_seed_same_outcome(tiny_run, tiny_config, tmp_path):
+def test_same_seed_same_outcome(plain_run, tiny_config, tmp_path):
     again = Run.create(tiny_config, tmp_path / "again")
     train(again)
-    assert_same_outcome(again, tiny_run)
+    assert_same_outcome(again, plain_run)
 
 
-def test_another_learning_rate_reads_the_trunk_from_disk(tiny_run, tiny_config, tmp_path, monkeypatch):
+def test_another_learning_rate_reads_the_trunk_from_disk(plain_run, tiny_config, tmp_path, monkeypatch):
     def computed(*_):
         raise AssertionError("the trunk was computed again")
 
@@ -97,7 +105,7 @@ def test_another_learning_rate_reads_the_trunk_from_disk(tiny_run, tiny_config, 
     run = Run.create(dataclasses.replace(tiny_config, learning_rate=0.01), tmp_path / "warm")
     train(run)
     assert run.usable
-    assert not run.history()["loss"].equals(tiny_run.history()["loss"])
+    assert not run.history()["loss"].equals(plain_run.history()["loss"])
 
 
 def test_a_block_learns_and_answers_as_the_saved_model(tiny_data, tmp_path):
@@ -111,7 +119,7 @@ def test_a_block_learns_and_answers_as_the_saved_model(tiny_data, tmp_path):
     assert losses.iloc[-1] < 0.9 * losses.iloc[0]
 
 
-def test_the_long_recipe_learns_from_few_images(tiny_data, tmp_path, no_conversion):
+def test_the_long_recipe_learns_from_few_images(tiny_data, tmp_path):
     few = {"epochs": 4, "batch_size": 4, "average_last": 1, "test_views": 1}
     config = configured("long", {"data_dir": str(tiny_data), "backbone": "efficientnet_lite0", **few})
     run = Run.create(config, tmp_path / "run")
@@ -122,7 +130,7 @@ def test_the_long_recipe_learns_from_few_images(tiny_data, tmp_path, no_conversi
     assert history["val_loss"].iloc[-1] < 0.9 * history["val_loss"].iloc[0]
 
 
-def test_stopped_between_epochs_then_resumed_is_as_if_unbroken(tiny_run, tiny_config, tmp_path, monkeypatch):
+def test_stopped_between_epochs_then_resumed_is_as_if_unbroken(plain_run, tiny_config, tmp_path, monkeypatch):
     run = Run.create(tiny_config, tmp_path / "run")
     from core.runs.progress import Progress
 
@@ -140,7 +148,7 @@ def test_stopped_between_epochs_then_resumed_is_as_if_unbroken(tiny_run, tiny_co
     assert len(run.history()) == 1
     assert not run.stop_requested()
     train(Run(run.folder))
-    assert_same_outcome(run, tiny_run)
+    assert_same_outcome(run, plain_run)
 
 
 def start(folder) -> subprocess.Popen:
@@ -151,7 +159,7 @@ def start(folder) -> subprocess.Popen:
 
 
 @pytest.mark.parametrize("phase", ["data", "trunk", "training", "evaluation"])
-def test_killed_in_any_phase_then_resumed_is_as_if_unbroken(tiny_run, tiny_config, tmp_path, monkeypatch, phase):
+def test_killed_in_any_phase_then_resumed_is_as_if_unbroken(plain_run, tiny_config, tmp_path, monkeypatch, phase):
     if phase == "trunk":
         monkeypatch.setenv("DERMLENS_CACHE", str(tmp_path / "cold"))
     run = Run.create(tiny_config, tmp_path / "run")
@@ -163,7 +171,7 @@ def test_killed_in_any_phase_then_resumed_is_as_if_unbroken(tiny_run, tiny_confi
     assert process.returncode == -signal.SIGKILL
     assert run.status().state == "lost"
     train(Run(run.folder))
-    assert_same_outcome(run, tiny_run)
+    assert_same_outcome(run, plain_run)
     assert {path.name for path in run.folder.iterdir()} - {files.LOCK} == CONTRACT - {files.OPENVINO}
 
 
@@ -205,10 +213,10 @@ def test_data_that_changed_since_the_run_began_is_refused(tiny_run, tiny_config,
         train(run)
 
 
-def test_class_weights_help_the_rare(tiny_run, tiny_config, tmp_path):
+def test_class_weights_help_the_rare(plain_run, tiny_config, tmp_path):
     plain = Run.create(dataclasses.replace(tiny_config, class_weights=False), tmp_path / "plain")
     train(plain)
-    share_of_nevi = [(run.predictions()["predicted"] == "nv").mean() for run in (tiny_run, plain)]
+    share_of_nevi = [(run.predictions()["predicted"] == "nv").mean() for run in (plain_run, plain)]
     assert share_of_nevi[0] < share_of_nevi[1]
 
 
