@@ -19,21 +19,12 @@ from core.diagnoses import CODES  # noqa: E402
 from core.evaluation.bootstrap import Z, lesion_bootstrap  # noqa: E402
 from core.evaluation.calibration import fit_calibration  # noqa: E402
 from core.evaluation.comparison import Answers, beside  # noqa: E402
-from core.evaluation.metrics import MELANOMA  # noqa: E402
+from core.evaluation.metrics import MELANOMA, sensitivity_at_specificity  # noqa: E402
 from core.evaluation.patient import Patient, PatientTerm, patients_of  # noqa: E402
 from core.evaluation.results import training_weights  # noqa: E402
 from core.runs.all_runs import find_run  # noqa: E402
 
 SPECIFICITY = 0.90
-
-
-def sensitivity(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(resamples,) at a specificity of 0.90 under each resample; weights (n, resamples)."""
-    order = np.argsort(-scores, kind="stable")
-    weights, positive = weights[order].astype(float), positive[order][:, None]
-    false, found = np.cumsum(weights * ~positive, axis=0), np.cumsum(weights * positive, axis=0)
-    allowed = false <= (1 - SPECIFICITY) * false[-1]
-    return np.where(allowed, found, 0).max(axis=0) / found[-1]
 
 
 def main() -> None:
@@ -75,7 +66,8 @@ def main() -> None:
         won = beside(labels[test], alone, together, lesions[test])["difference"]
         found = beside(labels[test], together, together, lesions[test])
         both = [
-            sensitivity(labels[test] == MELANOMA, one.probabilities[:, MELANOMA], draws) for one in (alone, together)
+            sensitivity_at_specificity(labels[test] == MELANOMA, one.probabilities[:, MELANOMA], SPECIFICITY, draws)
+            for one in (alone, together)
         ]
         gain = both[1] - both[0]
         spread = Z * gain[1:].std()
@@ -88,7 +80,8 @@ def main() -> None:
             line[name] = f"{found[name]['value']:.3f} ({interval})"
         lines.append(line)
     base = beside(labels[test], alone, alone, lesions[test])
-    before = sensitivity(labels[test] == MELANOMA, alone.probabilities[:, MELANOMA], draws)[0]
+    melanomas, scores = labels[test] == MELANOMA, alone.probabilities[:, MELANOMA]
+    before = sensitivity_at_specificity(melanomas, scores, SPECIFICITY, draws)[0]
     print(f"image alone: balanced accuracy {base['balanced_accuracy']['value']:.3f}, macro AUC "
           f"{base['macro_auc']['value']:.3f}, melanoma sensitivity at specificity 0.90 {before:.3f}\n")  # fmt: skip
     print(pd.DataFrame(lines).to_string(index=False))

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, roc_auc_score, roc_curve
+from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from core.diagnoses import CODES, MALIGNANT
 from core.evaluation.bootstrap import (
@@ -121,22 +121,28 @@ def rate(hits: np.ndarray, lesions: np.ndarray, seed: int = 0) -> Figure:
     return lesion_bootstrap(lesions, seed).share(np.asarray(hits, bool))
 
 
-def sensitivity_at_specificity(positive: np.ndarray, scores: np.ndarray, specificity: float) -> float:
+def sensitivity_at_specificity(
+    positive: np.ndarray, scores: np.ndarray, specificity: float, weights: np.ndarray
+) -> np.ndarray:
     """The best sensitivity of any threshold whose specificity is at least the given one.
 
     Args:
         positive: (n,) bool.
         scores: (n,); an image counts as positive where its score reaches the threshold.
         specificity: 0 to 1.
+        weights: (n, resamples), how often each image was drawn.
 
     Returns:
-        0 to 1; NaN without positives or without negatives.
+        (resamples,), 0 to 1; NaN without positives or without negatives.
     """
-    positive = np.asarray(positive, bool)
-    if not positive.any() or positive.all():
-        return float("nan")
-    false_alarms, found, _ = roc_curve(positive, scores, drop_intermediate=False)
-    return float(found[1 - false_alarms >= specificity - 1e-12].max())  # 0.95 of 20 is 19, whatever floats make of it
+    order = np.argsort(-scores, kind="stable")
+    scores, drawn, ill = scores[order], weights[order].astype(float), np.asarray(positive, bool)[order][:, None]
+    false_alarms, found = np.cumsum(drawn * ~ill, axis=0), np.cumsum(drawn * ill, axis=0)
+    threshold = np.append(scores[1:] != scores[:-1], True)[:, None]  # no threshold parts images of one score
+    allowed = threshold & (false_alarms <= (1 - specificity + 1e-12) * false_alarms[-1])  # 0.95 of 20 is 19
+    with np.errstate(invalid="ignore"):
+        best = np.where(allowed, found, 0).max(axis=0) / found[-1]
+    return np.where(false_alarms[-1] > 0, best, np.nan)
 
 
 # ---- calibration -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -214,13 +215,14 @@ def test_figures_equal_the_official_scorers(seed):
 def test_sensitivity_at_specificity_is_the_best_of_any_threshold(decimals, specificity):
     labels, probabilities = example(200, decimals=decimals)
     positive, scores = labels == 0, probabilities[:, 0]
-    best = 0.0
-    for threshold in [*scores, 2.0]:
-        called = scores >= threshold
-        if sk.recall_score(~positive, ~called) >= specificity:
-            best = max(best, sk.recall_score(positive, called))
-    assert sensitivity_at_specificity(positive, scores, specificity) == pytest.approx(best, abs=1e-9)
-    assert np.isnan(sensitivity_at_specificity(np.ones(3, bool), scores[:3], 0.9))
+    weights = np.column_stack([np.ones(200, int), np.random.default_rng(1).integers(0, 3, 200)])
+    best = [0.0, 0.0]
+    for threshold, resample in product([*scores, 2.0], range(2)):
+        called, drawn = scores >= threshold, {"sample_weight": weights[:, resample]}
+        if sk.recall_score(~positive, ~called, **drawn) >= specificity - 1e-12:
+            best[resample] = max(best[resample], sk.recall_score(positive, called, **drawn))
+    assert sensitivity_at_specificity(positive, scores, specificity, weights) == pytest.approx(best, abs=1e-9)
+    assert np.isnan(sensitivity_at_specificity(np.ones(3, bool), scores[:3], 0.9, np.ones((3, 1)))).all()
 
 
 # ---- calibration -------------------------------------------------------------------------------
