@@ -18,10 +18,14 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
+from core.backbones import BACKBONES  # noqa: E402
 from core.data.images import model_input, read_image  # noqa: E402
-from core.engines import ENGINES  # noqa: E402
+from core.engines import ENGINES, answering_ensemble  # noqa: E402
+from core.models.classifier import answering_pass, load_model  # noqa: E402
+from core.models.features import feature_layers  # noqa: E402
 from core.predictor import Predictor  # noqa: E402
 from core.runs.all_runs import find_run, served_run  # noqa: E402
+from core.runs.run import MODEL, Run  # noqa: E402
 
 FRESH = """
 import sys, time; started = time.monotonic()
@@ -32,6 +36,31 @@ Predictor(__import__("core.runs.run", fromlist=["Run"]).Run(sys.argv[1]), sys.ar
 print(time.monotonic() - started, psutil.Process().memory_info().rss / 1e6)
 """
 COUNT = 12  # images of one page of the gallery
+
+
+def _one_view(run: Run, pixels: list[np.ndarray], rounds: int) -> None:
+    """One image, one view, by one network: against the TensorFlow function too, before its weights are frozen."""
+    network = (run.members() or [run])[0]
+    manifest = network.manifest()
+    model = load_model(network.folder / MODEL)
+    plain = answering_pass(model, manifest["gradcam_layer"], feature_layers(BACKBONES[manifest["backbone"]]))
+    openvino, tensorflow = (answering_ensemble(network, name).networks[0].answer for name in ENGINES)
+    ways = {
+        "OpenVINO": openvino,
+        "TensorFlow, weights frozen": tensorflow,
+        "TensorFlow function": lambda image: [output.numpy() for output in plain(image)],
+    }
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 2):
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way(pixels[turn % len(pixels)][None])
+            if turn > 1:
+                times[name].append((time.perf_counter() - started) * 1000)
+    fastest = median(times["OpenVINO"])
+    print("\none view of one image, seven heatmaps, one network: milliseconds, and how many times OpenVINO's")
+    for name, values in times.items():
+        print(f"  {name:<28}{median(values):6.1f}{median(values) / fastest:8.2f}")
 
 
 def main() -> None:
@@ -72,6 +101,7 @@ def main() -> None:
         fast, slow = (median(times[name]) for name in ENGINES)
         print(f"{what:<26}{fast:8.1f}{slow:14.1f}{slow / fast:8.2f}")
 
+    _one_view(run, pixels, options.rounds)
     print("\na fresh process, with its first answer")
     for name in ENGINES:
         command = [sys.executable, "-c", FRESH, str(run.folder), name]
