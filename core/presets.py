@@ -86,7 +86,7 @@ PRESETS = {
     ),
     "dermlens": Preset(
         "DermLens's own recipe",
-        "The upper blocks learn from exact turns and mixtures of images, with a step size that falls to zero.", _DERMLENS,
+        "The upper blocks learn from exact turns and mixtures of images, with steps that shrink to nothing.", _DERMLENS,
     ),
     "long": Preset(
         "The long recipe",
