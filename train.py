@@ -34,6 +34,7 @@ from core.runs.run import STOP_REQUEST, Run
 
 RECIPES = ("tutorial", "dermlens", "long")
 DEFAULT_RECIPE = "dermlens"
+NO_SETTINGS = ("resume", "run_dir", "wait", "join", "ray", "engine")  # options that no run keeps
 FOLDERS = ("data_dir", "extra_data")  # --data-dir names the first, and the further ones when it is given again
 METAVARS = {str: "NAME", int: "N", float: "X"}
 
@@ -119,10 +120,8 @@ def open_run(options: argparse.Namespace) -> Run:
     Raises:
         DermLensError: a setting is refused, or there is no such run.
     """
-    settings = dict(vars(options))
-    resume, folder = settings.pop("resume"), settings.pop("run_dir")
-    for name in ("wait", "join", "ray", "engine"):
-        settings.pop(name)
+    settings = {name: value for name, value in vars(options).items() if name not in NO_SETTINGS}
+    resume, folder = options.resume, options.run_dir
     if FOLDERS[0] in settings and resume is None:
         settings |= _folders(settings[FOLDERS[0]])
     if resume is None:
@@ -147,7 +146,7 @@ def join_runs(options: argparse.Namespace) -> Run:
     Raises:
         DermLensError: there is no such run, or they do not fit together.
     """
-    others = sorted(set(vars(options)) - {"join", "run_dir", "wait", "resume", "ray", "engine"})
+    others = sorted(set(vars(options)) - set(NO_SETTINGS))
     if others or options.resume:
         raise DermLensError(
             f"Runs are joined as they are. Received: --join together with "

@@ -10,6 +10,8 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -21,11 +23,11 @@ sys.path.insert(0, str(PROJECT))
 from core.backbones import BACKBONES  # noqa: E402
 from core.data.images import model_input, read_image  # noqa: E402
 from core.engines import ENGINES, answering_ensemble  # noqa: E402
-from core.models.classifier import answering_pass, load_model  # noqa: E402
+from core.models.classifier import answering_pass  # noqa: E402
 from core.models.features import feature_layers  # noqa: E402
 from core.predictor import Predictor  # noqa: E402
 from core.runs.all_runs import find_run, served_run  # noqa: E402
-from core.runs.run import MODEL, Run  # noqa: E402
+from core.runs.run import Run  # noqa: E402
 
 FRESH = """
 import sys, time; started = time.monotonic()
@@ -38,29 +40,35 @@ print(time.monotonic() - started, psutil.Process().memory_info().rss / 1e6)
 COUNT = 12  # images of one page of the gallery
 
 
-def _one_view(run: Run, pixels: list[np.ndarray], rounds: int) -> None:
-    """One image, one view, by one network: against the TensorFlow function too, before its weights are frozen."""
-    network = (run.members() or [run])[0]
-    manifest = network.manifest()
-    model = load_model(network.folder / MODEL)
-    plain = answering_pass(model, manifest["gradcam_layer"], feature_layers(BACKBONES[manifest["backbone"]]))
-    openvino, tensorflow = (answering_ensemble(network, name).networks[0].answer for name in ENGINES)
-    ways = {
-        "OpenVINO": openvino,
-        "TensorFlow, weights frozen": tensorflow,
-        "TensorFlow function": lambda image: [output.numpy() for output in plain(image)],
-    }
+def medians(ways: dict[str, Callable[[int], object]], rounds: int) -> dict[str, float]:
+    """Milliseconds of each way, in turns; a way is told which turn it is."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 2):
         for name, way in ways.items():
             started = time.perf_counter()
-            way(pixels[turn % len(pixels)][None])
+            way(turn)
             if turn > 1:
                 times[name].append((time.perf_counter() - started) * 1000)
-    fastest = median(times["OpenVINO"])
+    return {name: median(each) for name, each in times.items()}
+
+
+def one_view(run: Run, pixels: list[np.ndarray], rounds: int) -> None:
+    """One image, one view, by one network: against the TensorFlow function too, before its weights are frozen."""
+    network = (run.members() or [run])[0]
+    manifest = network.manifest()
+    fast, keras = (answering_ensemble(network, name).networks[0] for name in ENGINES)
+    plain = answering_pass(keras.model, manifest["gradcam_layer"], feature_layers(BACKBONES[manifest["backbone"]]))
+    answers: dict[str, Callable[[np.ndarray], object]] = {
+        "OpenVINO": fast.answer,
+        "TensorFlow, weights frozen": keras.answer,
+        "TensorFlow function": lambda image: [output.numpy() for output in plain(image)],
+    }
+    found = medians(
+        {name: lambda turn, one=one: one(pixels[turn % len(pixels)][None]) for name, one in answers.items()}, rounds
+    )
     print("\none view of one image, seven heatmaps, one network: milliseconds, and how many times OpenVINO's")
-    for name, values in times.items():
-        print(f"  {name:<28}{median(values):6.1f}{median(values) / fastest:8.2f}")
+    for name, value in found.items():
+        print(f"  {name:<28}{value:6.1f}{value / found['OpenVINO']:8.2f}")
 
 
 def main() -> None:
@@ -91,17 +99,11 @@ def main() -> None:
     }
     print("\nmilliseconds, median" + "".join(f"{name:>14}" for name in ENGINES) + "   ratio")
     for what, work in works.items():
-        times: dict[str, list[float]] = {name: [] for name in ENGINES}
-        for turn in range(options.rounds + 2):
-            for name, each in predictors.items():
-                started = time.perf_counter()
-                work(each, turn)
-                if turn > 1:
-                    times[name].append((time.perf_counter() - started) * 1000)
-        fast, slow = (median(times[name]) for name in ENGINES)
+        found = medians({name: partial(work, each) for name, each in predictors.items()}, options.rounds)
+        fast, slow = (found[name] for name in ENGINES)
         print(f"{what:<26}{fast:8.1f}{slow:14.1f}{slow / fast:8.2f}")
 
-    _one_view(run, pixels, options.rounds)
+    one_view(run, pixels, options.rounds)
     print("\na fresh process, with its first answer")
     for name in ENGINES:
         command = [sys.executable, "-c", FRESH, str(run.folder), name]

@@ -25,12 +25,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.data.ham10000 import index_dataset
 from core.data.images import model_input, read_image
 from core.data.masks import find_masks
+from core.engines import answering_ensemble
 from core.evaluation.heatmaps import EQUAL, FRACTIONS, GAUSSIAN, RANDOM, measure_heatmaps
 from core.explain.explainer import Explainer
 from core.explain.faithfulness import area, centred_gaussian, random_map
 from core.explain.methods import METHODS
 from core.explain.perturbation import blurred
-from core.models.keras_network import load_ensemble
 from core.runs.all_runs import find_run, served_run
 from core.runs.files import without_nan
 
@@ -114,7 +114,7 @@ def main() -> None:
     folder = Path(run.manifest()["data"]["folder"])
     splits, images = run.splits(), index_dataset(folder).images
     test = images[images["image_id"].isin(splits.loc[splits["split"] == "test", "image_id"])]
-    ensemble, seed = load_ensemble(run), run.config().seed
+    ensemble, seed = answering_ensemble(run, "tensorflow"), run.config().seed
     if options.baselines:
         print(compare_baselines(Explainer(ensemble), test, options.count, seed))
         return

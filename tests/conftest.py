@@ -78,7 +78,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, shared_folder: Path) 
 
 @pytest.fixture(scope="module")
 def no_conversion() -> Iterator[None]:
-    """Trainings in here do not convert their network for OpenVINO: four seconds each, which other tests look at."""
+    """Trainings in here compute with TensorFlow alone: a conversion takes four seconds, and other tests look at it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DERMLENS_ENGINE", "tensorflow")
         yield

@@ -59,12 +59,8 @@ def test_what_cannot_be_done_is_one_sentence(runs_folder, capsys, arguments, say
 
 def asked(*arguments: str) -> TrainConfig:
     """What the command line asks of a training on drawn images."""
-    settings = dict(vars(train.build_parser().parse_args(["--dataset", "synthetic", *arguments])))
-    settings = {
-        name: value
-        for name, value in settings.items()
-        if name not in ("resume", "run_dir", "wait", "join", "ray", "engine")
-    }
+    options = vars(train.build_parser().parse_args(["--dataset", "synthetic", *arguments]))
+    settings = {name: value for name, value in options.items() if name not in train.NO_SETTINGS}
     return train.configured(settings.pop("recipe", train.DEFAULT_RECIPE), settings)
 
 

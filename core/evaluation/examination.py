@@ -26,6 +26,7 @@ from core.data.images import read_image
 from core.data.masks import find_masks
 from core.data.quality import assess_quality
 from core.diagnoses import CODES
+from core.engines import answering_ensemble
 from core.errors import RunError
 from core.evaluation.heatmaps import measure_heatmaps
 from core.evaluation.image_map import image_map
@@ -38,7 +39,6 @@ from core.evaluation.suspicion import label_table
 from core.models.classifier import load_model, sensor_of
 from core.models.features import feature_layers
 from core.models.joining import join
-from core.models.keras_network import load_ensemble
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import cache_root
@@ -214,7 +214,7 @@ def _heatmaps(work: _Work) -> None:
     if not work.config.measured_heatmaps:
         return
     figures = measure_heatmaps(
-        load_ensemble(work.run),
+        answering_ensemble(work.run, "tensorflow"),
         work.of_part("test"),
         find_masks(work.dataset.folder),
         work.config.measured_heatmaps,

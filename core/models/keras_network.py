@@ -10,12 +10,10 @@ import tensorflow as tf
 from core.backbones import BACKBONES
 from core.errors import ConfigError
 from core.explain.cam import grad_cam
-from core.explain.ensemble import Ensemble
 from core.explain.explainer import IMAGE, LAST, cut_points
-from core.models.classifier import answering_pass, beside, load_model, upper_part
+from core.models.classifier import answering_pass, beside, upper_part
 from core.models.features import feature_layers
 from core.models.frozen import frozen
-from core.runs.run import MODEL, Run
 
 
 class Activations(np.ndarray):
@@ -174,14 +172,3 @@ class KerasNetwork:
 
     def _pixels(self) -> tf.TensorSpec:
         return tf.TensorSpec((None, *self.model.input.shape[1:]), tf.uint8)
-
-
-def load_ensemble(run: Run) -> Ensemble:
-    """What answers in a finished run, run by Keras.
-
-    Raises:
-        RunError: a model file is missing or damaged.
-    """
-    each = run.members() or [run]
-    networks = [KerasNetwork(load_model(one.folder / MODEL), one.manifest()["gradcam_layer"]) for one in each]
-    return Ensemble(networks, run.manifest().get("test_views", 1))

@@ -51,7 +51,6 @@ def test_an_answer_and_its_usual_heatmaps_need_no_tensorflow(module_run, paths):
     program = f"""
 import sys
 from core.predictor import Predictor
-from core.predictor import main as predictor_main
 from core.runs.run import Run
 from core.data.images import model_input, read_image
 predictor = Predictor(Run({str(module_run.folder)!r}))
