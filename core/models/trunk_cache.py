@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
+from core.data.augment import TURNS, exact_turns
 from core.data.dataset import Dataset
 from core.data.loading import Batch, PixelSource, Take, in_batches, read_ahead
 from core.errors import ConfigError, DatasetError
@@ -129,13 +130,11 @@ class TrunkCache:
     def entry(self, dataset: Dataset, images: pd.DataFrame, view: int) -> Path:
         """Where the outputs are kept that `outputs` gives for the same arguments."""
         digest = hashlib.sha256()
-        drawn = [view, *_drawing(self.config)] if view > 0 else []
-        if view < 0:
-            drawn = [view, self.config.seed, CAMERAS]
+        drawn = _drawing(self.config, view)
         digest.update(json.dumps([self._trunk_hash, drawn, versions(self.engine)]).encode())
         for image_id in images["image_id"]:
-            # the name matters for an augmented view only: its dice are thrown by name
-            digest.update(f"{dataset.contents[image_id]},{image_id if view else ''}\n".encode())
+            # the name matters where dice are thrown: they are thrown by seed and name
+            digest.update(f"{dataset.contents[image_id]},{image_id if len(drawn) > 1 else ''}\n".encode())
         return self._path(digest.hexdigest())
 
     def _path(self, digest: str) -> Path:
@@ -201,10 +200,17 @@ _LATER = ("turns", "colour")
 """Settings that came later: an entry that was drawn before there were any keeps its name."""
 
 
-def _drawing(config: TrainConfig) -> list:
-    """All that a view depends on besides its image and its number."""
+def _drawing(config: TrainConfig, view: int) -> list:
+    """All that a view depends on besides its image: nothing where it is the image as it is, its number alone where no
+    dice are thrown."""
+    if view == 0:
+        return []
+    if view < 0:
+        return [view, config.seed, CAMERAS]
+    if config == exact_turns(config):
+        return [view % TURNS] if view % TURNS else []
     later = [[name, getattr(config, name)] for name in _LATER if getattr(config, name) != getattr(TrainConfig, name)]
-    return [*(getattr(config, name) for name in _DRAWING), *later, *([CAMERAS] if config.colour else [])]
+    return [view, *(getattr(config, name) for name in _DRAWING), *later, *([CAMERAS] if config.colour else [])]
 
 
 def _delete(entry: Path) -> None:

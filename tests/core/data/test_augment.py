@@ -144,6 +144,6 @@ def test_colours_change_moderately_and_leave_the_rest_of_a_view_as_it_was():
 def test_views_that_were_drawn_before_there_were_turns_keep_their_place_in_the_cache():
     from core.models.trunk_cache import _drawing
 
-    assert _drawing(TrainConfig()) == [7, 20.0, 0.2, 0.2, True]
-    drawn = [_drawing(TrainConfig(**each)) for each in ({"turns": True}, {"colour": 0.5}, {"colour": 0.4}, {})]
+    assert _drawing(TrainConfig(), 3) == [3, 7, 20.0, 0.2, 0.2, True]
+    drawn = [_drawing(TrainConfig(**each), 3) for each in ({"turns": True}, {"colour": 0.5}, {"colour": 0.4}, {})]
     assert len({str(each) for each in drawn}) == len(drawn)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from core.config import TrainConfig
+from core.data.augment import exact_turns
 from core.data.ham10000 import load_dataset
 from core.engines import ENGINES
 from core.errors import ConfigError, DatasetError
@@ -87,6 +88,17 @@ def test_changed_images_views_and_settings_have_entries_of_their_own(cache, data
     # what does not change the numbers does not change the entry
     assert name(learning_rate=0.5, rotation=5.0, seed=8) == name()
     assert name(1, learning_rate=0.5) == name(1)
+
+
+def test_exact_turns_are_those_of_every_seed(cache, dataset):
+    def entry(view, seed):
+        config = exact_turns(dataclasses.replace(cache.config, seed=seed))
+        return TrunkCache(cache.trunk, config).entry(dataset, dataset.images.iloc[:3], view)
+
+    assert len({entry(view, 7) for view in range(8)}) == 8
+    assert entry(3, 7) == entry(3, 8) == entry(11, 7)
+    assert entry(0, 8) == entry(8, 8) == cache.entry(dataset, dataset.images.iloc[:3], 0)
+    assert entry(-1, 7) != entry(-1, 8)  # another camera's dice are thrown
 
 
 def test_other_weights_have_an_entry_of_their_own(cache, dataset):
