@@ -75,13 +75,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--only", nargs="+", choices=sorted(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--backbone", default="efficientnet_lite0")
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     options = parser.parse_args()
     settings = {"data_dir": os.path.abspath(options.data_dir), "backbone": options.backbone}
     variants = ["recipe", *(name for name in options.only if name != "recipe")]
     found = []
     for seed in options.seeds:  # a seed's variants share trunk outputs
         runs = {name: prepared(name, seed, settings) for name in variants}
-        for name, reason in spread(list(runs.values())).items():
+        for name, reason in spread(list(runs.values()), jobs=options.jobs).items():
             print(f"{name} did not finish: {reason}", flush=True)
         found += [{"variant": name, "seed": seed} | figures(run) for name, run in runs.items() if run.usable]
     table = pd.DataFrame(found).set_index(["variant", "seed"])

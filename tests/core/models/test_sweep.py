@@ -26,7 +26,7 @@ def trained(monkeypatch):
     """The ids of runs in the order in which they are trained, here in this process."""
     ids = []
 
-    def train(run):
+    def train(run, settings):
         ids.append(run.id)
         return spreading._train(run)
 
@@ -91,8 +91,18 @@ def test_the_trials_that_others_wait_for_go_first(base, runs_folder, monkeypatch
     assert asked == [(["sweep-a-001"], ()), (["sweep-a-002", "sweep-a-003"], ("head:6379", 1, 4))]
 
 
+def test_trainings_at_once_share_the_cores(base, runs_folder, monkeypatch):
+    found = []
+    monkeypatch.setattr(spreading.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(spreading, "_as_process", lambda run, settings: found.append(settings) or "")
+    runs = [Run.create(base, runs_folder / name) for name in "abc"]
+    spreading.spread(runs, jobs=2)
+    spreading.spread(runs[:1], jobs=2)
+    assert found == [{"TF_NUM_INTRAOP_THREADS": "2"}] * 3 + [{}]
+
+
 def test_a_failed_trial_is_named_and_leaves_the_others_alone(base, runs_folder, monkeypatch, capsys):
-    def fail(run):
+    def fail(run, settings):
         return "no disk" if run.id.endswith("001") else ""
 
     monkeypatch.setattr(spreading, "_as_process", fail)
