@@ -14,7 +14,6 @@ python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 
 import argparse
 import dataclasses
-import os
 import signal
 import sys
 from pathlib import Path
@@ -22,18 +21,16 @@ from typing import Any, get_type_hints
 
 from core import engines
 from core.config import TrainConfig, plain_type
-from core.data.ham10000 import check_named_folder
+from core.data.ham10000 import check_named_folder, named_folders
 from core.diagnoses import RESEARCH_NOTICE, notices
-from core.errors import ConfigError, DermLensError, TrainingStopped
+from core.errors import DermLensError, TrainingStopped
 from core.models.cluster import ADDRESS_HELP, use
-from core.presets import PRESETS, configured
+from core.presets import DEFAULT_RECIPE, PRESETS, RECIPES, configured
 from core.runs.all_runs import find_run
 from core.runs.jobs import give_way
 from core.runs.queue import wait_for_turn
 from core.runs.run import STOP_REQUEST, Run
 
-RECIPES = ("tutorial", "dermlens", "long")
-DEFAULT_RECIPE = "dermlens"
 NO_SETTINGS = ("resume", "run_dir", "wait", "join", "ray", "engine")  # options that no run keeps
 FOLDERS = ("data_dir", "extra_data")  # --data-dir names the first, and the further ones when it is given again
 METAVARS = {str: "NAME", int: "N", float: "X"}
@@ -98,22 +95,6 @@ def default_of(setting: dataclasses.Field) -> str:
     return f"{own}" if own == setting.default else f"{own} ({setting.default} with --recipe tutorial)"
 
 
-def _folders(named: list[str]) -> dict[str, str | None]:
-    """The settings that `--data-dir`, given so often, stands for.
-
-    Raises:
-        ConfigError: a further folder cannot be named beside others.
-    """
-    first, *further = named
-    torn = [folder for folder in further if os.pathsep in folder]
-    if torn:
-        raise ConfigError(
-            f"Further folders are kept in one line, parted by {os.pathsep!r}, so none has it in its path. Received: "
-            f"{torn[0]!r}. Name a link to it, or name it first."
-        )
-    return dict(zip(FOLDERS, (first, os.pathsep.join(further) or None), strict=True))
-
-
 def open_run(options: argparse.Namespace) -> Run:
     """The run to work on: a new one, or the one to go on with.
 
@@ -123,10 +104,12 @@ def open_run(options: argparse.Namespace) -> Run:
     settings = {name: value for name, value in vars(options).items() if name not in NO_SETTINGS}
     resume, folder = options.resume, options.run_dir
     if FOLDERS[0] in settings and resume is None:
-        settings |= _folders(settings[FOLDERS[0]])
+        settings |= named_folders(settings[FOLDERS[0]])
     if resume is None:
-        config = configured(settings.pop("recipe", DEFAULT_RECIPE), settings)
+        config = configured(settings.pop("recipe", DEFAULT_RECIPE), settings).anywhere()
         check_named_folder(config)
+        if config.teacher:
+            find_run(config.teacher)
         return Run.create(config, folder and Path(folder))
     if settings:
         raise DermLensError(
@@ -147,10 +130,11 @@ def join_runs(options: argparse.Namespace) -> Run:
         DermLensError: there is no such run, or they do not fit together.
     """
     others = sorted(set(vars(options)) - set(NO_SETTINGS))
-    if others or options.resume:
+    others += [name for name in ("resume", "wait", "ray") if getattr(options, name)]
+    if others:
         raise DermLensError(
             f"Runs are joined as they are. Received: --join together with "
-            f"{', '.join('--' + name.replace('_', '-') for name in others or ['resume'])}. Leave them out."
+            f"{', '.join('--' + name.replace('_', '-') for name in others)}. Leave them out."
         )
     runs = [find_run(name) for name in options.join]
     from core.models.joining import join_finished

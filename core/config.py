@@ -5,6 +5,7 @@ folder keeps them as `config.json`.
 """
 
 import dataclasses
+import os
 import types
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -270,6 +271,25 @@ class TrainConfig:
     def runs_to_the_end(self) -> bool:
         """Whether all epochs are done: a cosine or an average has a last epoch, known from the start."""
         return self.schedule == COSINE or self.average_last > 0
+
+    def anywhere(self) -> "TrainConfig":
+        """The same settings for a process with another working folder: what names a file or a folder names it whole."""
+
+        def whole(path: str | None) -> str | None:
+            return os.path.abspath(os.path.expanduser(path)) if path and path.strip() else path
+
+        further = [whole(part) for part in (self.extra_data or "").split(os.pathsep)]
+        changes: dict[str, Any] = {}
+        for name in ("weights", "teacher"):  # these may be names as well
+            path = whole(getattr(self, name))
+            if path and os.path.exists(path):
+                changes[name] = path
+        return dataclasses.replace(
+            self,
+            data_dir=whole(self.data_dir),
+            extra_data=os.pathsep.join(filter(None, further)) or None,
+            **changes,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as a dictionary that JSON can hold."""

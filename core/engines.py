@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ENGINES = ("openvino", "tensorflow")
 ENVIRONMENT = "DERMLENS_ENGINE"
+THREADS = "TF_NUM_INTRAOP_THREADS"  # TensorFlow's own variable, for both: a training among others has some cores
 ANSWER, SLOPES, MADE_OF = "answer.xml", "slopes.xml", "made_of.json"
 OPTIONS = {
     "PERFORMANCE_HINT": "LATENCY",
@@ -124,13 +125,14 @@ def compiled_network(network: "str | openvino.Model", threads: int = 0) -> "open
 
     Args:
         network: an .xml file, or what was converted a moment ago.
-        threads: 0 takes all cores. The numbers are the same with any.
+        threads: 0 takes what TensorFlow is told to take (`THREADS`), or all cores. The numbers are the same with any.
 
     Raises:
         RuntimeError: OpenVINO's, where it cannot be compiled.
     """
     import openvino
 
+    threads = threads or int(os.environ.get(THREADS) or 0)
     return openvino.Core().compile_model(network, "CPU", OPTIONS | {"INFERENCE_NUM_THREADS": threads})
 
 

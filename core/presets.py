@@ -96,6 +96,10 @@ PRESETS = {
 }  # fmt: skip
 
 
+RECIPES = ("tutorial", "dermlens", "long")  # those that a command offers
+DEFAULT_RECIPE = "dermlens"
+
+
 def configured(recipe: str, settings: dict[str, Any]) -> TrainConfig:
     """The settings of a recipe for the network that was asked for, overridden by what was asked for.
 

@@ -44,6 +44,8 @@ def test_help_does_not_wait_for_tensorflow():
         (["--resume", "x", "--recipe", "tutorial"], "--recipe"),
         (["--class-weights"], "--logit-adjustment 0"),
         (["--head-depths"], "--train-from head"),
+        (["--teacher", "nothing-like-it"], "A run is named by its id"),
+        (["--join", "a", "b", "--wait", "--ray", "auto"], "--wait, --ray"),
         (["--data-dir", "/nowhere/at/all"], "--data-dir must name a folder"),
         (["--data-dir", ".", "--data-dir", f"a{os.pathsep}b"], "Name a link to it"),
         (["--resume", "x", "--data-dir", "a", "--data-dir", "b"], "--data-dir"),
@@ -55,6 +57,15 @@ def test_what_cannot_be_done_is_one_sentence(runs_folder, capsys, arguments, say
     assert error.startswith("error: ")
     assert says in error
     assert "Traceback" not in error
+
+
+def test_a_folder_named_from_elsewhere_is_found_by_whoever_goes_on(tiny_data, runs_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_data.parent)
+    options = train.build_parser().parse_args(["--data-dir", tiny_data.name, "--data-dir", f"./{tiny_data.name}"])
+    config = train.open_run(options).config()
+    monkeypatch.chdir(tmp_path)
+    assert (config.data_dir, config.extra_data) == (str(tiny_data), str(tiny_data))
+    assert (config.weights, config.teacher) == ("imagenet", None), "names stay names"
 
 
 def asked(*arguments: str) -> TrainConfig:

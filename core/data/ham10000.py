@@ -23,7 +23,7 @@ from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
 from core.data.synthetic import draw_dataset, is_synthetic
 from core.diagnoses import CODES
-from core.errors import DatasetError
+from core.errors import ConfigError, DatasetError
 from core.places import synthetic_folder
 
 KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
@@ -51,6 +51,22 @@ def check_named_folder(config: TrainConfig) -> None:
     folder = _named_folder(config) if config.dataset != "synthetic" else None
     for named in ([folder] if folder is not None else []) + extra_folders(config):
         _index(named, need_lesions=True)
+
+
+def named_folders(named: Sequence[str]) -> dict[str, str | None]:
+    """The settings that `--data-dir`, given so often, stands for.
+
+    Raises:
+        ConfigError: a further folder cannot be named beside others.
+    """
+    first, *further = named
+    torn = [folder for folder in further if os.pathsep in folder]
+    if torn:
+        raise ConfigError(
+            f"Further folders are kept in one line, parted by {os.pathsep!r}, so none has it in its path. Received: "
+            f"{torn[0]!r}. Name a link to it, or name it first."
+        )
+    return {"data_dir": first, "extra_data": os.pathsep.join(further) or None}
 
 
 def extra_folders(config: TrainConfig) -> list[Path]:

@@ -31,7 +31,12 @@ class Gpu:
 
 
 def gpus() -> list[Gpu]:
-    """Those of this machine; their memory is taken as it is needed."""
+    """Those of this machine; their memory is taken as it is needed, and their float32 is whole.
+
+    By default Ampere and what came after it multiplies float32 with ten bits of mantissa (TF32): a logit that a
+    training computed so is not what OpenVINO says of the same network.
+    """
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     found = []
     for index, device in enumerate(tf.config.list_physical_devices("GPU")):
         with suppress(RuntimeError):  # it computes already: whoever began has said how
@@ -42,7 +47,8 @@ def gpus() -> list[Gpu]:
 
 
 class AtOnce:
-    """How many images go through a network at once: as many as memory holds, found by trying and remembered.
+    """How many images go through a network at once: fewer than asked for where memory does not hold them, found by
+    trying and remembered.
 
     Attributes:
         images: now.

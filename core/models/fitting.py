@@ -19,6 +19,7 @@ import pandas as pd
 import tensorflow as tf
 
 from core.config import ADAMW, COSINE, TrainConfig
+from core.data.augment import TURNS
 from core.data.loading import Batch, Take, in_batches, read_ahead
 from core.errors import RunError
 from core.evaluation.metrics import epoch_figures
@@ -95,7 +96,8 @@ class Objective:
         Args:
             logits: of the network.
             labels: indices into `CODES`.
-            taught: (n, 7) the teacher's logits, with every diagnosis as common as it is.
+            taught: (n, 7) the teacher's logits, with every diagnosis as common as it is; as balanced as the weights
+                make the labels, where there are weights.
         """
         adjusted = logits + self.offsets
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=adjusted)
@@ -237,7 +239,9 @@ def _one_epoch(
     """Mean loss, logits as they were in training, and the order they are in."""
     dice = np.random.default_rng([config.seed, epoch, *filter(None, [config.repeat])])
     order = dice.permutation(len(train.labels))
-    views = np.full(len(order), epoch + 1) if train.views is None else dice.integers(0, train.views, len(order))
+    # fresh views: as many numbers of the epoch's own as there are exact turns, or all images would be turned alike
+    first, count = (TURNS * (epoch + 1), TURNS) if train.views is None else (0, train.views)
+    views = first + dice.integers(0, count, len(order))
     batches = in_batches(order, views, config.batch_size)
     mixtures = _mixtures(config, batches, dice)
     loss, logits = 0.0, []

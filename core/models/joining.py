@@ -5,6 +5,7 @@ the heatmaps needs a look at some images.
 """
 
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -114,7 +115,7 @@ def check_together(members: Sequence[Run]) -> None:
     """Refuse runs that cannot answer as one.
 
     Raises:
-        RunError: one is not finished, or they differ in their images, split, input or turns.
+        RunError: one is not finished, they differ in their images, split, input or turns, or two are one network.
     """
     for member in members:
         if not member.usable:
@@ -132,6 +133,12 @@ def check_together(members: Sequence[Run]) -> None:
                 f"Runs that are joined have the same {what}, or one would be tested on what another was trained on. "
                 f"Received: {members[0].id!r} and {other!r}, which differ. Train them on the same images with the same "
                 "--seed and --test-views, and another --repeat."
+            )
+    for earlier, later in itertools.combinations(members, 2):
+        if earlier.predictions()[LOGITS].equals(later.predictions()[LOGITS]):
+            raise RunError(
+                f"Networks that are joined differ, or they answer as each does alone. Received: {earlier.id!r} and "
+                f"{later.id!r}, which say the same of every image. Train one of them with another --repeat."
             )
 
 

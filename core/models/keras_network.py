@@ -12,6 +12,7 @@ from core.errors import ConfigError
 from core.explain.cam import grad_cam
 from core.explain.explainer import IMAGE, LAST, cut_points
 from core.models.classifier import answering_pass, beside, upper_part
+from core.models.devices import gpus
 from core.models.features import feature_layers
 from core.models.frozen import frozen
 
@@ -45,6 +46,7 @@ class KerasNetwork:
     """
 
     def __init__(self, model: keras.Model, gradcam_layer: str) -> None:
+        gpus()  # before anything is computed: how they compute cannot be said later
         self.model = model
         self.size = int(model.input.shape[1])
         self._backbone = BACKBONES.get(model.name)

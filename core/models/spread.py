@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from core.engines import THREADS
 from core.errors import ClusterError, DermLensError, TrainingStopped
 from core.models.cluster import ENVIRONMENT, connect
 from core.places import PROJECT, cache_root, runs_root
@@ -57,7 +58,7 @@ def spread(
 def _here(runs: list[Run], jobs: int) -> list[str]:
     at_once = min(jobs, len(runs))
     # a step on one core each, two at a time, takes less time than two steps on both cores
-    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, (os.cpu_count() or 1) // at_once))} if at_once > 1 else {}
+    threads = {THREADS: str(max(1, (os.cpu_count() or 1) // at_once))} if at_once > 1 else {}
     with ThreadPoolExecutor(at_once) as pool:
         futures = [pool.submit(_as_process, run, threads) for run in runs]
         try:
@@ -71,7 +72,7 @@ def _on_cluster(runs: list[Run], address: str, cores: int, wait: Callable[[], No
     ray = connect(address)
     settings = {name: value for name, value in os.environ.items() if name.startswith("DERMLENS_")}
     settings |= _places()
-    settings |= {ENVIRONMENT: "", "TF_NUM_INTRAOP_THREADS": str(cores), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    settings |= {ENVIRONMENT: "", THREADS: str(cores), "TF_CPP_MIN_LOG_LEVEL": "3"}
     # max_calls: a process for each training, as on one machine; its memory is free again afterwards
     task = ray.remote(num_cpus=cores, max_retries=RETRIES, max_calls=1, runtime_env={"env_vars": settings})(_as_task)
     pending = [task.remote(str(run.folder)) for run in runs]

@@ -15,25 +15,24 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig, plain_type
-from core.data.ham10000 import check_named_folder
+from core.data.ham10000 import check_named_folder, named_folders
 from core.diagnoses import RESEARCH_NOTICE
 from core.errors import ConfigError, DermLensError, TrainingStopped
 from core.models.cluster import ADDRESS_HELP, use
 from core.models.spread import spread
 from core.places import runs_root
-from core.presets import configured
+from core.presets import DEFAULT_RECIPE, RECIPES, configured
 from core.runs.files import write_csv
 from core.runs.run import ABOUT, CONFIG, Run
 
 OVER = ("learning_rate=1e-4..1e-2:log", "dropout=0..0.5", "label_smoothing=0,0.1")
-HEAD_SETTINGS = ("hidden_units", "dropout")  # of the group Network: they lie above every cut
+ABOVE = ("hidden_units", "dropout", "patient", "ensemble", "repeat")  # the trunk does not know of them
 ROSY = (
     "The best of many trials was chosen by the very images that this figure is of: it is too rosy, the more so the "
     "more trials. What the chosen one is worth, its test images say, looked at once."
@@ -120,7 +119,7 @@ class Trial:
         """What its trunk outputs may depend on: trials that have this in common share them."""
         settings = dataclasses.fields(self.config)
         below = [item.name for item in settings if item.metadata["group"] in ("Data", "Network", "Augmentation")]
-        return tuple(getattr(self.config, name) for name in below if name not in HEAD_SETTINGS)
+        return tuple(getattr(self.config, name) for name in below if name not in ABOVE)
 
 
 def plan(base: TrainConfig, over: list[Range], trials: int, seed: int, name: str | None = None) -> list[Trial]:
@@ -221,7 +220,10 @@ def main(arguments: list[str] | None = None) -> int:
         description=f"Train with drawn settings, and compare by validation images. {RESEARCH_NOTICE}",
         allow_abbrev=False,
     )
-    parser.add_argument("--data-dir", metavar="FOLDER", help="the data set. Without it: as train.py finds it")
+    parser.add_argument(
+        "--data-dir", metavar="FOLDER", action="append",
+        help="the data set; again for each further folder. Without it: as train.py finds it",
+    )  # fmt: skip
     parser.add_argument("--trials", type=int, required=True, metavar="N", help="how many")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn. Default: 0")
     parser.add_argument(
@@ -229,7 +231,7 @@ def main(arguments: list[str] | None = None) -> int:
         help=f"a setting to draw: NAME=A,B,C, NAME=LOW..HIGH or NAME=LOW..HIGH:log. Default: {', '.join(OVER)}",
     )  # fmt: skip
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all trials")
-    parser.add_argument("--recipe", choices=("dermlens", "tutorial"), default="dermlens", help="all other settings")
+    parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT_RECIPE, help="all other settings")
     parser.add_argument("--name", help="of the sweep. Default: made of its settings")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time on this machine")
     parser.add_argument("--ray", metavar="ADDRESS", help=ADDRESS_HELP)
@@ -238,9 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         use(options.ray)
         settings = dict(_setting(text) for text in options.set)
-        if options.data_dir:  # absolute: trainings have another working folder
-            settings["data_dir"] = str(Path(options.data_dir).expanduser().resolve())
-        base = configured(options.recipe, settings)
+        if options.data_dir:
+            settings |= named_folders(options.data_dir)
+        base = configured(options.recipe, settings).anywhere()
         check_named_folder(base)
         if min(options.trials, options.jobs, options.cores) < 1 or options.seed < 0:
             raise ConfigError("--trials, --jobs and --cores are at least 1, and --seed at least 0. Received: less.")

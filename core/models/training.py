@@ -115,6 +115,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
             f"[data] {len(dataset.near)} of them have the lesion of a near-duplicate in an earlier folder", flush=True
         )
     splits = _split(run, config, dataset)
+    taught = _taught(run, config, splits, dataset)
     labels = splits["dx"].map(CODES.index).to_numpy()
 
     progress.phase("trunk", f"Building {config.backbone}, trained from {config.train_from}.")
@@ -130,7 +131,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         progress,
         config,
         classifier.top,
-        Examples(sources.train, labels[rows["train"]], sources.train_views, _taught(config, splits, dataset)),
+        Examples(sources.train, labels[rows["train"]], sources.train_views, taught),
         Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
         Objective.of(config, training_weights(run, splits)),
         machine,
@@ -196,8 +197,8 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
     return splits
 
 
-def _taught(config: TrainConfig, splits: pd.DataFrame, dataset: Dataset) -> np.ndarray | None:
-    """(n, 7) what the teacher says of the training images, with every diagnosis as common as it is."""
+def _taught(run: Run, config: TrainConfig, splits: pd.DataFrame, dataset: Dataset) -> np.ndarray | None:
+    """(n, 7) what the teacher says of the training images, in the balance that `Objective.each` wants of it."""
     if config.teacher is None:
         return None
     teacher = find_run(config.teacher)
@@ -212,7 +213,10 @@ def _taught(config: TrainConfig, splits: pd.DataFrame, dataset: Dataset) -> np.n
     term = PatientTerm.from_dict(teacher.patient())
     if term is not None:  # no network can learn from pixels what was said of the person
         logits = logits - term.added(patients_of(dataset.images[train]))
-    return logits - np.log(training_weights(teacher, splits))
+    as_common_as_they_are = logits - np.log(training_weights(teacher, splits))
+    if config.class_weights:  # they lift the labels alone: what is imitated is lifted here
+        return as_common_as_they_are + np.log(training_weights(run, splits))
+    return as_common_as_they_are
 
 
 def _of_patients(run: Run, dataset: Dataset, splits: pd.DataFrame, logits: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from core.config import TrainConfig
 from core.data.augment import TURNS, exact_turns
 from core.data.dataset import Dataset
 from core.data.loading import Batch, PixelSource, Take, in_batches, read_ahead
+from core.engines import chosen_engine
 from core.errors import ConfigError, DatasetError
 from core.models.cluster import asked_for
 from core.models.ray_trunk import RayTrunk
@@ -49,7 +50,8 @@ class TrunkCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.shape = tuple(trunk.output.shape[1:])
         self.row_bytes = int(np.prod(self.shape)) * ROW_TYPE.itemsize
-        self.engine = trunk_engine()
+        # machines of a cluster compute on their cores, whatever the first one has
+        self.engine = chosen_engine() if asked_for() else trunk_engine()
         self._trunk_hash = trunk_hash(trunk)
         self.computed, self.seconds = 0, 0.0  # images that were not on disk, and what they took
 

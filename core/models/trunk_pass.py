@@ -18,13 +18,14 @@ BATCH = 32  # every batch has this many images, the last one filled up: the numb
 # killed run went on, or on who computes which batch
 ROW_TYPE = np.dtype("<f4")
 PACKAGES = ("tensorflow", "keras", "pillow", "opencv-python")
+ON_GPU = "tensorflow on a GPU"  # its last digits are others
 
 TrunkPass = Callable[[np.ndarray], np.ndarray]
 
 
 def trunk_engine() -> str:
-    """What computes trunk outputs here: TensorFlow on a GPU, else what `core.engines` chooses."""
-    return "tensorflow" if gpus() else chosen_engine()
+    """What computes trunk outputs in this process: TensorFlow on a GPU, else what `core.engines` chooses."""
+    return ON_GPU if gpus() else chosen_engine()
 
 
 def trunk_pass(trunk: keras.Model, engine: str, threads: int = 0) -> TrunkPass:
@@ -106,9 +107,9 @@ def versions(engine: str) -> list[str]:
     Raises:
         ConfigError: the engine is not installed.
     """
-    packages = PACKAGES if engine == "tensorflow" else (*PACKAGES, engine)
+    packages = (*PACKAGES, engine) if engine == "openvino" else PACKAGES
     try:
-        return [f"{name} {version(name)}" for name in packages]
+        return [f"{name} {version(name)}" for name in packages] + ([engine] if engine == ON_GPU else [])
     except PackageNotFoundError as error:
         raise ConfigError(
             f"The engine must be installed. Received: {engine!r} and a Python without it. Install requirements.txt."

@@ -56,6 +56,7 @@ def start(config: TrainConfig, folder: Path | None = None, wait: bool = False) -
         RunBusyError: a training is under way, and it was not to wait.
         RunError: the folder of runs cannot be written, or no process can be started.
     """
+    config = config.anywhere()
     check_named_folder(config)
     with one_start_at_a_time():
         if not wait:

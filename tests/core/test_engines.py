@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from core.data.images import model_input, read_image
-from core.engines import MADE_OF, SLOPES, OpenVinoNetwork, chosen_engine
+from core.engines import (
+    ANSWER,
+    MADE_OF,
+    SLOPES,
+    THREADS,
+    OpenVinoNetwork,
+    chosen_engine,
+    compiled_network,
+    openvino_files,
+)
 from core.errors import ConfigError
 from core.places import PROJECT
 from core.predictor import Predictor
@@ -68,6 +77,12 @@ def test_threads_do_not_mix_their_images(both, paths):
         together = list(pool.map(lambda index: both[0].predict(paths[index % 10]).logits, range(40)))
     for index, logits in enumerate(together):
         np.testing.assert_allclose(logits, alone[index % 10], atol=1e-5)
+
+
+def test_openvino_takes_as_many_cores_as_tensorflow_is_told_to(module_run, monkeypatch):
+    file = str(openvino_files(module_run) / ANSWER)
+    monkeypatch.setenv(THREADS, "1")
+    assert compiled_network(file).get_property("INFERENCE_NUM_THREADS") == 1
 
 
 def test_files_of_another_model_are_made_anew(served_run, paths):

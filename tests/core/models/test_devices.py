@@ -132,6 +132,12 @@ def test_precision_follows_what_is_there(monkeypatch, found, precision, expected
     assert (machine.devices, machine.mixed) == expected
 
 
+def test_whoever_asks_for_gpus_computes_in_whole_float32():
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    devices.gpus()
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
 def test_mixed_precision_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(devices, "gpus", list)
     with pytest.raises(ConfigError, match="--precision auto"):

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from core.config import TrainConfig
+from core.data.augment import TURNS
 from core.diagnoses import CODES
 from core.errors import TrainingStopped
 from core.evaluation.results import training_weights
@@ -294,3 +295,30 @@ def test_a_teacher_is_imitated_beside_the_labels():
 
     np.testing.assert_allclose(imitation(like_the_teacher), 0, atol=1e-5)
     assert imitation(other) > 0.1
+
+
+# ---- views -----------------------------------------------------------------------------------------
+
+
+def test_fresh_views_are_new_ones_each_epoch_in_every_exact_turn(tmp_path):
+    seen = []
+
+    def take(rows, views):
+        seen.append(views)
+        return np.zeros((len(rows), INPUTS), np.float32)
+
+    config = dataclasses.replace(PLAIN, epochs=2)
+    labels = np.arange(140) % 7
+    fit(
+        Run.create(config, tmp_path / "run"),
+        Silence(),
+        config,
+        small_network(),
+        Examples(take, labels, None),
+        examples(1),
+        Objective.of(config, np.ones(7, np.float32)),
+    )
+    first, second = np.split(np.concatenate(seen), 2)
+    assert not set(first) & set(second)
+    for views in (first, second):
+        assert set(views % TURNS) == set(range(TURNS))

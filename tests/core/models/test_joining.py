@@ -10,6 +10,7 @@ import pytest
 
 from core.data.columns import METADATA_NAMES
 from core.data.ham10000 import index_dataset
+from core.data.splits import class_weights
 from core.diagnoses import CODES
 from core.errors import RunError
 from core.evaluation import patient
@@ -203,4 +204,24 @@ def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, pair_
     alone = pair.members()[0]
     assert not taught.predictions()[LOGITS].equals(alone.predictions()[LOGITS]), "of the same chance, but for it"
     with pytest.raises(RunError, match="same split, or it would tell what the test part holds"):
-        training._taught(config, taught.splits().assign(split="train"), None)
+        training._taught(taught, config, taught.splits().assign(split="train"), None)
+
+
+def test_a_teacher_is_as_balanced_as_the_labels(pair, pair_config):
+    """Class weights lift the labels alone, so that what is imitated is lifted too; an adjustment lifts the student."""
+    member, splits = pair.members()[0], pair.splits()
+    dataset = index_dataset(Path(pair_config.data_dir))
+    settings = {"teacher": str(pair.folder), "ensemble": 1}
+    weighted = dataclasses.replace(pair_config, class_weights=True, logit_adjustment=0.0, **settings)
+    adjusted = dataclasses.replace(pair_config, class_weights=False, logit_adjustment=1.0, **settings)
+    lifted, common = (training._taught(member, config, splits, dataset) for config in (weighted, adjusted))
+    np.testing.assert_allclose((lifted - common)[0], np.log(class_weights(splits.query("split == 'train'")["dx"])))
+
+
+def test_the_same_network_twice_is_no_ensemble(pair, runs_folder):
+    member = pair.members()[0]
+    with pytest.raises(RunError, match="another --repeat"):
+        join_finished([member, member])
+    with pytest.raises(RunError, match="another --repeat"):
+        join_finished([pair, member])
+    assert list(runs_folder.iterdir()) == []

@@ -54,6 +54,15 @@ def test_what_cannot_be_drawn_is_refused(spec):
         Range.parse(spec)
 
 
+def test_each_folder_that_is_named_is_learned_from(tiny_data, runs_folder, tmp_path, monkeypatch):
+    planned = []
+    monkeypatch.setattr(sweep, "sweep", lambda trials, *how: planned.extend(trials) or sweep.table(trials))
+    monkeypatch.chdir(tiny_data.parent)
+    folders = ["--data-dir", tiny_data.name, "--data-dir", str(tiny_data)]
+    sweep.main([*folders, "--trials", "1", "--recipe", "long", "--set", "backbone=efficientnet_lite0"])
+    assert (planned[0].config.data_dir, planned[0].config.extra_data) == (str(tiny_data), str(tiny_data))
+
+
 def test_trials_that_contradict_themselves_are_refused_before_any_run_is_made(tiny_data, runs_folder, capsys):
     asked = ["--data-dir", str(tiny_data), "--trials", "2", "--over", "class_weights=true"]
     assert sweep.main(asked) == 1

@@ -11,7 +11,7 @@ from core.data.augment import exact_turns
 from core.data.ham10000 import load_dataset
 from core.engines import ENGINES
 from core.errors import ConfigError, DatasetError
-from core.models import trunk_cache
+from core.models import cluster, trunk_cache, trunk_pass
 from core.models.classifier import build_classifier
 from core.models.trunk_cache import BATCH, TrunkCache
 
@@ -117,6 +117,14 @@ def test_both_engines_give_the_same_outputs_in_entries_of_their_own(trunk, tmp_p
         outputs.append(cache.outputs(dataset, dataset.images, 0, lambda *_: None))
     assert len(entries(cache)) == len(ENGINES)
     np.testing.assert_allclose(*outputs, atol=1e-4)
+
+
+def test_outputs_of_a_gpu_have_entries_of_their_own_and_a_clusters_are_of_its_cores(cache, dataset, monkeypatch):
+    need = (dataset, dataset.images.iloc[:3], 0)
+    monkeypatch.setattr(trunk_pass, "gpus", lambda: ["one"])
+    assert TrunkCache(cache.trunk, cache.config).entry(*need) != cache.entry(*need)
+    monkeypatch.setenv(cluster.ENVIRONMENT, "head:6379")
+    assert TrunkCache(cache.trunk, cache.config).entry(*need) == cache.entry(*need)
 
 
 def test_the_oldest_entries_make_room(cache, dataset):
