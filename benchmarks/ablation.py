@@ -19,10 +19,11 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.diagnoses import CODES  # noqa: E402
 from core.evaluation.metrics import epoch_figures  # noqa: E402
+from core.models.many_runs import prepared  # noqa: E402
 from core.models.spread import spread  # noqa: E402
 from core.places import runs_root  # noqa: E402
 from core.presets import configured  # noqa: E402
-from core.runs.run import CONFIG, Run  # noqa: E402
+from core.runs.run import Run  # noqa: E402
 
 WARPS = {"rotation": 15.0, "zoom": 0.15, "shift": 0.05}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -46,16 +47,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 FIGURES = {"balanced_accuracy": "balanced accuracy", "auc": "macro AUC", "log_loss": "balanced log loss"}
 
 
-def prepared(variant: str, seed: int, settings: dict[str, Any]) -> Run:
+def of_variant(variant: str, seed: int, settings: dict[str, Any]) -> Run:
     """The run of a variant, new where there is none."""
-    folder = runs_root() / f"ablation-{variant}-{seed}"
     config = configured("dermlens", settings | VARIANTS[variant] | {"seed": seed, "measured_heatmaps": 0})
-    if not (folder / CONFIG).is_file():
-        return Run.create(config, folder)
-    run = Run(folder)
-    if run.config() != config:
-        sys.exit(f"error: {folder} holds a run with other settings. Move it away, or name other DERMLENS_RUNS.")
-    return run
+    return prepared(config, runs_root() / f"ablation-{variant}-{seed}", f"Ablation: {variant}, seed {seed}")
 
 
 def figures(run: Run) -> dict[str, float]:
@@ -81,7 +76,7 @@ def main() -> None:
     variants = ["recipe", *(name for name in options.only if name != "recipe")]
     found = []
     for seed in options.seeds:  # a seed's variants share trunk outputs
-        runs = {name: prepared(name, seed, settings) for name in variants}
+        runs = {name: of_variant(name, seed, settings) for name in variants}
         for name, reason in spread(list(runs.values()), jobs=options.jobs).items():
             print(f"{name} did not finish: {reason}", flush=True)
         found += [{"variant": name, "seed": seed} | figures(run) for name, run in runs.items() if run.usable]

@@ -55,6 +55,15 @@ class TrainConfig:
         7, "Same seed and settings, same split and same result on a CPU.", "Data", low=0, high=2**31 - 1
     )
 
+    folds: int = _setting(
+        0,
+        "Cut the lesions into so many parts of equal size, one of which is the test part: a training for each of them "
+        "tests every image once. 0 tests a fixed share.",
+        "Data",
+        low=0,
+        high=20,
+    )
+    fold: int = _setting(1, "Which of the folds is the test part.", "Data", low=1, high=20)
     repeat: int = _setting(
         0,
         "Which of several trainings on the same split: another number, other first weights and another order of "
@@ -260,6 +269,11 @@ class TrainConfig:
                 f"class_weights=True, logit_adjustment={self.logit_adjustment:g}. "
                 "Choose --no-class-weights or --logit-adjustment 0."
             )
+        if self.folds == 1 or self.fold > max(self.folds, 1):
+            raise ConfigError(
+                "Lesions are cut into two folds or more, and fold is the number of one of them. Received: "
+                f"folds={self.folds}, fold={self.fold}. Correct them, or take --folds 0."
+            )
         if self.head_depths and self.train_from != HEAD:
             raise ConfigError(
                 f"head_depths needs train_from {HEAD!r}: a network cut at a block hands on what that block gives, and "
@@ -290,6 +304,11 @@ class TrainConfig:
             extra_data=os.pathsep.join(filter(None, further)) or None,
             **changes,
         )
+
+    @property
+    def tested_fold(self) -> tuple[int, int] | None:
+        """Which of how many folds is the test part; None where it is a fixed share."""
+        return (self.fold, self.folds) if self.folds else None
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as a dictionary that JSON can hold."""

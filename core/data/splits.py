@@ -1,7 +1,8 @@
 """Split by lesion: images of one lesion never stand on both sides.
 
 Four parts: training; validation, which stops it early; calibration, which sets temperature and thresholds;
-test, which is looked at once. Stratified by diagnosis, the same on every machine for the same seed.
+test, which is looked at once. Stratified by diagnosis, the same on every machine for the same seed. In a
+cross-validation the test part is one of several folds, and the other three share what is left as they always do.
 Images that somebody excluded stand apart, and nobody else moves for it.
 """
 
@@ -16,6 +17,7 @@ from core.errors import DatasetError, SplitLeakError
 
 SHARES = {"train": 0.65, "validation": 0.10, "calibration": 0.10, "test": 0.15}
 PARTS = tuple(SHARES)
+UNTESTED = {part: share / (1 - SHARES["test"]) for part, share in SHARES.items() if part != "test"}
 HELD_OUT = PARTS[1:]
 EXCLUDED = "excluded"  # stands in the split's column for an image that somebody took out of training
 
@@ -36,7 +38,11 @@ class Leakage:
 
 
 def split_by_lesion(
-    images: pd.DataFrame, seed: int, excluded: frozenset[str] = frozenset(), added: frozenset[str] = frozenset()
+    images: pd.DataFrame,
+    seed: int,
+    excluded: frozenset[str] = frozenset(),
+    added: frozenset[str] = frozenset(),
+    fold: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
     """Give every image its part.
 
@@ -51,6 +57,8 @@ def split_by_lesion(
         seed: another seed, another split.
         excluded: ids of images that are not to be learned from; ids that are not in `images` are ignored.
         added: ids of images that were added to the data set, `Dataset.added`.
+        fold: (k, n), k from 1 to n: the test part is the k-th of n parts of equal size. With the same seed, each lesion
+            is in the test part of exactly one of the n.
 
     Returns:
         image_id, lesion_id, dx, split; in the order of `images`. The split is one of `PARTS` or `EXCLUDED`.
@@ -58,11 +66,16 @@ def split_by_lesion(
     Raises:
         DatasetError: too few lesions for four parts, or too few once the excluded images are set apart.
     """
-    part_of: dict[str, str] = {}
-    owed = dict.fromkeys(PARTS, 0.0)  # what rounding leaves over goes on to the next diagnosis
     late = images["image_id"].isin(added)
-    _deal(images[~late], seed, part_of, owed)
-    _deal(images[late & ~images["lesion_id"].isin(part_of)], seed, part_of, owed)
+    rounds = [images[~late], images[late & ~images["lesion_id"].isin(images.loc[~late, "lesion_id"])]]
+    if fold is None:
+        part_of = _dealt(rounds, seed, SHARES)
+    else:
+        number, count = fold
+        fold_of = _dealt(rounds, seed, {str(one): 1 / count for one in range(1, count + 1)})
+        tested = {lesion for lesion, own in fold_of.items() if own == str(number)}
+        rest = [some[~some["lesion_id"].isin(tested)] for some in rounds]
+        part_of = _dealt(rest, seed, UNTESTED) | dict.fromkeys(tested, "test")
     splits = images[["image_id", "lesion_id", "dx"]].assign(split=images["lesion_id"].map(part_of))
     empty = [part for part in PARTS if not (splits["split"] == part).any()]
     if empty:
@@ -82,7 +95,18 @@ def split_by_lesion(
     return splits.reset_index(drop=True)
 
 
-def _deal(images: pd.DataFrame, seed: int, part_of: dict[str, str], owed: dict[str, float]) -> None:
+def _dealt(rounds: list[pd.DataFrame], seed: int, shares: dict[str, float]) -> dict[str, str]:
+    """Lesion -> part, of images that are dealt one table after the other, by the shares that the parts are owed."""
+    part_of: dict[str, str] = {}
+    owed = dict.fromkeys(shares, 0.0)  # what rounding leaves over goes on to the next diagnosis
+    for images in rounds:
+        _deal(images, seed, shares, part_of, owed)
+    return part_of
+
+
+def _deal(
+    images: pd.DataFrame, seed: int, shares: dict[str, float], part_of: dict[str, str], owed: dict[str, float]
+) -> None:
     """Give every lesion of these images its part, in `part_of`; `owed` is how many images each part lacks."""
     sizes = images.groupby("lesion_id").size()
     # by name, so that the order of rows does not decide about a lesion with two diagnoses
@@ -90,10 +114,10 @@ def _deal(images: pd.DataFrame, seed: int, part_of: dict[str, str], owed: dict[s
     for code in CODES:
         lesions = sorted(diagnosis_of.index[diagnosis_of == code], key=lambda lesion: _rank(seed, lesion))
         total = int(sizes[lesions].sum()) if lesions else 0
-        for part in PARTS:
-            owed[part] += SHARES[part] * total
+        for part, share in shares.items():
+            owed[part] += share * total
         for lesion in lesions:
-            part = max(PARTS, key=owed.__getitem__)
+            part = max(shares, key=owed.__getitem__)
             part_of[lesion] = part
             owed[part] -= int(sizes[lesion])
 

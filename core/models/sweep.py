@@ -15,21 +15,18 @@ import hashlib
 import json
 import sys
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from core.config import TrainConfig, plain_type
-from core.data.ham10000 import check_named_folder, named_folders
+from core.config import TrainConfig
 from core.diagnoses import RESEARCH_NOTICE
 from core.errors import ConfigError, DermLensError, TrainingStopped
-from core.models.cluster import ADDRESS_HELP, use
-from core.models.spread import spread
+from core.models.many_runs import add_options, base_config, prepared, train_sharing, type_of, value_of
 from core.places import runs_root
-from core.presets import DEFAULT_RECIPE, RECIPES, configured
 from core.runs.files import write_csv
-from core.runs.run import ABOUT, CONFIG, Run
+from core.runs.run import Run
 
 OVER = ("learning_rate=1e-4..1e-2:log", "dropout=0..0.5", "label_smoothing=0,0.1")
 ABOVE = ("hidden_units", "dropout", "patient", "ensemble", "repeat")  # the trunk does not know of them
@@ -57,12 +54,12 @@ class Range:
             ConfigError: it is none of these, or no setting has this name.
         """
         name, _, values = text.partition("=")
-        kind = _kind(name)
+        kind = type_of(name)
         low, dots, rest = values.partition("..")
         high, _, scale = rest.partition(":")
         try:
             if not dots:
-                return cls(name, tuple(_value(kind, value) for value in values.split(",")))
+                return cls(name, tuple(value_of(kind, value) for value in values.split(",")))
             if kind not in (int, float) or scale not in ("", "log"):
                 raise ValueError
             found = cls(name, low=float(low), high=float(high), log=scale == "log")
@@ -84,7 +81,7 @@ class Range:
             value = float(self.low * (self.high / self.low) ** share)
         else:
             value = self.low + (self.high - self.low) * share
-        return round(value) if _kind(self.name) is int else float(f"{value:.4g}")
+        return round(value) if type_of(self.name) is int else float(f"{value:.4g}")
 
 
 @dataclass(frozen=True)
@@ -103,17 +100,8 @@ class Trial:
             ConfigError: the folder holds a run with other settings.
         """
         folder = runs_root() / f"sweep-{self.sweep}-{self.number:03d}"
-        if not (folder / CONFIG).is_file():
-            run = Run.create(self.config, folder)
-            note = ", ".join(f"{name} {value}" for name, value in self.drawn.items())
-            run.write_json(ABOUT, {"name": f"Sweep {self.sweep}, trial {self.number}", "note": note})
-        run = Run(folder)
-        if run.config() != self.config:
-            raise ConfigError(
-                f"A trial goes on with its own settings. Received: others than those of {run.id!r}. "
-                "Give the sweep another --name."
-            )
-        return run
+        note = ", ".join(f"{name} {value}" for name, value in self.drawn.items())
+        return prepared(self.config, folder, f"Sweep {self.sweep}, trial {self.number}", note)
 
     def trunk(self) -> tuple:
         """What its trunk outputs may depend on: trials that have this in common share them."""
@@ -160,11 +148,7 @@ def sweep(trials: list[Trial], address: str | None = None, jobs: int = 1, cores:
     sharing: dict[tuple, list[Run]] = {}
     for trial, run in zip(trials, runs, strict=True):
         sharing.setdefault(trial.trunk(), []).append(run)
-    firsts = [some[0] for some in sharing.values() if len(some) > 1]
-    failed = spread(firsts)  # here, with their trunk outputs on the cluster where there is one
-    failed |= spread([run for run in runs if run not in firsts], address, jobs, cores)
-    for name, reason in failed.items():
-        print(f"[sweep] {name} did not finish: {reason}", flush=True)
+    train_sharing(runs, [some[0] for some in sharing.values() if len(some) > 1], address, jobs, cores)
     found = table(trials)
     write_csv(runs_root() / f"sweep-{trials[0].sweep}.csv", found)
     return found
@@ -188,31 +172,6 @@ def table(trials: list[Trial]) -> pd.DataFrame:
     return found.sort_values("validation_balanced_accuracy", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def _kind(name: str) -> type:
-    hints = get_type_hints(TrainConfig)
-    if name not in hints:
-        raise ConfigError(f"A setting must be one of {sorted(hints)}. Received: {name!r}.")
-    return plain_type(hints[name])
-
-
-def _value(kind: type, text: str) -> Any:
-    if kind is bool and text.lower() not in ("true", "false"):
-        raise ValueError(text)
-    if kind is bool:
-        return text.lower() == "true"
-    return kind(text)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, _, value = text.partition("=")
-    try:
-        return name, _value(_kind(name), value)
-    except ValueError:
-        raise ConfigError(
-            f"--set takes NAME=VALUE, of a value that the setting can have. Received: {text!r}."
-        ) from None
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 all finished, 1 not all, 130 stopped."""
     parser = argparse.ArgumentParser(
@@ -220,32 +179,18 @@ def main(arguments: list[str] | None = None) -> int:
         description=f"Train with drawn settings, and compare by validation images. {RESEARCH_NOTICE}",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--data-dir", metavar="FOLDER", action="append",
-        help="the data set; again for each further folder. Without it: as train.py finds it",
-    )  # fmt: skip
     parser.add_argument("--trials", type=int, required=True, metavar="N", help="how many")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn. Default: 0")
     parser.add_argument(
         "--over", action="append", metavar="SPEC",
         help=f"a setting to draw: NAME=A,B,C, NAME=LOW..HIGH or NAME=LOW..HIGH:log. Default: {', '.join(OVER)}",
     )  # fmt: skip
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all trials")
-    parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT_RECIPE, help="all other settings")
-    parser.add_argument("--name", help="of the sweep. Default: made of its settings")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time on this machine")
-    parser.add_argument("--ray", metavar="ADDRESS", help=ADDRESS_HELP)
-    parser.add_argument("--cores", type=int, default=2, metavar="N", help="of the cluster for each trial. Default: 2")
+    add_options(parser)
     options = parser.parse_args(arguments)
     try:
-        use(options.ray)
-        settings = dict(_setting(text) for text in options.set)
-        if options.data_dir:
-            settings |= named_folders(options.data_dir)
-        base = configured(options.recipe, settings).anywhere()
-        check_named_folder(base)
-        if min(options.trials, options.jobs, options.cores) < 1 or options.seed < 0:
-            raise ConfigError("--trials, --jobs and --cores are at least 1, and --seed at least 0. Received: less.")
+        if options.trials < 1 or options.seed < 0:
+            raise ConfigError("--trials is at least 1, and --seed at least 0. Received: less.")
+        base = base_config(options)
         trials = plan(
             base, [Range.parse(text) for text in options.over or OVER], options.trials, options.seed, options.name
         )

@@ -182,7 +182,7 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
     if splits.empty:
         # what was decided about the data set holds with other images added to it too
         excluded = Decisions(dataset.fingerprint()).excluded() | Decisions(dataset.fingerprint(False)).excluded()
-        splits = split_by_lesion(dataset.images, config.seed, excluded, dataset.added)
+        splits = split_by_lesion(dataset.images, config.seed, excluded, dataset.added, config.tested_fold)
         run.write_csv(SPLITS, splits)
     check_no_leak(splits)
     before = run.manifest().get("data", {}).get("fingerprint")

@@ -10,7 +10,8 @@ from core.config import BACKBONE_CUTS, TrainConfig, plain_type
 from core.errors import ConfigError
 
 FIELDS = {setting.name: setting for setting in dataclasses.fields(TrainConfig)}
-BESIDE = {"logit_adjustment": {"class_weights": False}}  # what a setting cannot stand beside, put away
+# what a setting cannot stand beside, put away; and what it needs
+BESIDE = {"logit_adjustment": {"class_weights": False}, "fold": {"folds": 20}}
 BOUNDED = sorted(name for name, setting in FIELDS.items() if "low" in setting.metadata)
 
 

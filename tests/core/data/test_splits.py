@@ -95,6 +95,28 @@ def test_a_lesion_more_or_less_moves_few_others():
     assert (before[after.index] == after).mean() > 0.5
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_each_lesion_is_tested_in_exactly_one_fold(count):
+    images = table(4000)
+    splits = [split_by_lesion(images, 7, fold=(number, count)) for number in range(1, count + 1)]
+    times = sum((one["split"] == "test").astype(int) for one in splits)
+    assert (times == 1).all()
+    for one in splits:
+        shares = one["split"].value_counts(normalize=True)
+        assert shares["test"] == pytest.approx(1 / count, abs=0.01)
+        assert shares["validation"] == pytest.approx((1 - 1 / count) * 0.10 / 0.85, abs=0.01)
+        rare = one[one["dx"] == "df"]["split"].value_counts(normalize=True)
+        assert rare["test"] == pytest.approx(1 / count, abs=0.1)
+    assert split_fingerprint(split_by_lesion(images, 8, fold=(1, count))) != split_fingerprint(splits[0])
+
+
+def test_images_that_are_added_move_nobody_out_of_its_fold():
+    images = table(2000)
+    added = frozenset(images["image_id"].tail(500)) - frozenset(images["image_id"].head(1500))
+    before = split_by_lesion(images.head(1500), 7, fold=(2, 5))["split"]
+    assert split_by_lesion(images, 7, added=added, fold=(2, 5))["split"].head(1500).tolist() == before.tolist()
+
+
 def test_the_caller_keeps_its_table():
     images = table(100)
     before = images.copy()

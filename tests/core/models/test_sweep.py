@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from core.errors import ConfigError
+from core.models import many_runs, sweep
 from core.models import spread as spreading
-from core.models import sweep
 from core.models.sweep import Range, plan
 from core.runs.run import Run
 
@@ -95,7 +95,7 @@ def test_the_trials_that_others_wait_for_go_first(base, runs_folder, monkeypatch
         asked.append(([run.id for run in runs], how))
         return {}
 
-    monkeypatch.setattr(sweep, "spread", spread)
+    monkeypatch.setattr(many_runs, "spread", spread)
     sweep.sweep(plan(base, [Range.parse("dropout=0..0.5")], 3, 5, "a"), "head:6379", 1, 4)
     assert asked == [(["sweep-a-001"], ()), (["sweep-a-002", "sweep-a-003"], ("head:6379", 1, 4))]
 

@@ -1,0 +1,125 @@
+"""What a command that trains many runs takes, and the run folders that it prepares.
+
+Each is an ordinary run: the same command goes on where it was stopped.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from core.config import TrainConfig, plain_type
+from core.data.ham10000 import check_named_folder, named_folders
+from core.errors import ConfigError
+from core.models.cluster import ADDRESS_HELP, use
+from core.models.spread import spread
+from core.presets import DEFAULT_RECIPE, RECIPES, configured
+from core.runs.run import ABOUT, CONFIG, Run
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The settings of all runs, and what trains them."""
+    parser.add_argument(
+        "--data-dir", metavar="FOLDER", action="append",
+        help="the data set; again for each further folder. Without it: as train.py finds it",
+    )  # fmt: skip
+    parser.add_argument("--recipe", choices=RECIPES, default=DEFAULT_RECIPE, help="the settings to begin with")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of all runs")
+    parser.add_argument("--name", help="of all of them together. Default: made of their settings")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time on this machine")
+    parser.add_argument("--ray", metavar="ADDRESS", help=ADDRESS_HELP)
+    parser.add_argument(
+        "--cores", type=int, default=2, metavar="N", help="of the cluster for each training. Default: 2"
+    )
+
+
+def base_config(options: argparse.Namespace) -> TrainConfig:
+    """The settings that all runs have, of `add_options`; the cluster, if any, is noted for this process.
+
+    Raises:
+        ConfigError: a setting is refused.
+        DatasetError: a folder that is named is no data set.
+    """
+    if min(options.jobs, options.cores) < 1:
+        raise ConfigError(f"--jobs and --cores are at least 1. Received: {options.jobs} and {options.cores}.")
+    use(options.ray)
+    settings = dict(_setting(text) for text in options.set)
+    if options.data_dir:
+        settings |= named_folders(options.data_dir)
+    config = configured(options.recipe, settings).anywhere()
+    check_named_folder(config)
+    return config
+
+
+def prepared(config: TrainConfig, folder: Path, name: str, note: str = "") -> Run:
+    """The run in a folder, created where there is none.
+
+    Args:
+        config: its settings.
+        folder: of this run.
+        name, note: what people read of it.
+
+    Raises:
+        ConfigError: the folder holds a run with other settings.
+    """
+    if not (folder / CONFIG).is_file():
+        Run.create(config, folder).write_json(ABOUT, {"name": name, "note": note})
+    run = Run(folder)
+    if run.config() != config:
+        raise ConfigError(
+            f"A run goes on with its own settings. Received: others than those of {run.id!r}. Give another --name, or "
+            "another DERMLENS_RUNS."
+        )
+    return run
+
+
+def train_sharing(runs: list[Run], first: list[Run], address: str | None, jobs: int, cores: int) -> dict[str, str]:
+    """Train what is not trained yet, and before all others those whose trunk outputs the others read.
+
+    Args:
+        runs: all of them.
+        first: some of them; trained here, with their trunk outputs on the cluster where there is one.
+        address, jobs, cores: see `spread`.
+
+    Returns:
+        Id -> reason of each run that did not finish; printed too.
+    """
+    failed = spread(first)
+    failed |= spread([run for run in runs if run not in first], address, jobs, cores)
+    for name, reason in failed.items():
+        print(f"{name} did not finish: {reason}", flush=True)
+    return failed
+
+
+def type_of(name: str) -> type:
+    """What the values of a setting are.
+
+    Raises:
+        ConfigError: there is no such setting.
+    """
+    hints = get_type_hints(TrainConfig)
+    if name not in hints:
+        raise ConfigError(f"A setting must be one of {sorted(hints)}. Received: {name!r}.")
+    return plain_type(hints[name])
+
+
+def value_of(kind: type, text: str) -> Any:
+    """A value that was written on a command line.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    if kind is bool and text.lower() not in ("true", "false"):
+        raise ValueError(text)
+    if kind is bool:
+        return text.lower() == "true"
+    return kind(text)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    try:
+        return name, value_of(type_of(name), value)
+    except ValueError:
+        raise ConfigError(
+            f"--set takes NAME=VALUE, of a value that the setting can have. Received: {text!r}."
+        ) from None
