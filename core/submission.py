@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.data.columns import METADATA_NAMES
+from core.data.columns import read_people
 from core.data.ham10000 import EXAMPLES, NO_IMAGES
 from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
@@ -151,27 +151,11 @@ def _sound(paths: dict[str, str], folder: Path, skip_damaged: bool) -> tuple[dic
 
 
 def _patients(folder: Path, names: list[str]) -> list[Patient]:
-    """What HAM10000's table, where the folder has one, says of the person in each image; no diagnosis is read."""
-    path = folder / METADATA_NAMES[0]
-    columns = ("image_id", "age", "sex", "localization")
-    if not path.is_file():
-        table = pd.DataFrame(columns=columns, dtype=str)
-    else:
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        except (OSError, ValueError) as error:
-            raise DatasetError(
-                f"{path.name} must be a table in CSV form, in UTF-8. Received: {path} ({error}). Mend it, or take it "
-                "away."
-            ) from error
-    rows = (
-        table.reindex(columns=columns, fill_value="").drop_duplicates("image_id").set_index("image_id").reindex(names)
-    )
-    found = patients_of(
-        rows.assign(age=pd.to_numeric(rows["age"], errors="coerce")).fillna({"sex": "", "localization": ""})
-    )
+    """What the folder's table, where it has one, says of the person in each image."""
+    rows = read_people(folder).set_index("image_id").reindex(names)
+    found = patients_of(rows.fillna({"sex": "", "localization": ""}))
     known = sum(patient != NOBODY for patient in found)
-    print(f"age, sex or site of {known:,} of {len(names):,} images are in {path.name}", file=sys.stderr)
+    print(f"age, sex or site of {known:,} of {len(names):,} images are in the folder's table", file=sys.stderr)
     return found
 
 

@@ -33,6 +33,7 @@ MAPPING = "dermlens-columns.json"
 METADATA_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata")
 REQUIRED = ("image_id", "dx")
 OPTIONAL = ("lesion_id", "dx_type", "age", "sex", "localization")
+PEOPLE = ("image_id", "age", "sex", "localization")
 EXAMPLES = 5
 SET, UNSET = ("1", "1.0", "true", "yes", "x"), ("0", "0.0", "false", "no", "")  # what a one-hot column may hold
 
@@ -100,6 +101,30 @@ def read_table(folder: Path, listing: Listing, need_lesions: bool) -> Table:
     if mapping is not None:
         table = _own_names(table, mapping)
     return Table(table, left_out)
+
+
+def read_people(folder: Path) -> pd.DataFrame:
+    """What a folder's tables say of the person in each image, by its mapping if it has one; no diagnosis is read.
+
+    Returns:
+        image_id, age (a number), sex, localization, one row an image; none where the folder has no table.
+
+    Raises:
+        DatasetError: a table cannot be read.
+    """
+    mapping = read_columns(folder)
+    if mapping is not None:
+        table = _joined_tables(folder, mapping)
+        ours = {mapping.column(name): name for name in PEOPLE if mapping.column(name) in table}
+        table = table[list(ours)].rename(columns=ours)
+    elif (folder / METADATA_NAMES[0]).is_file():
+        table = _read_csv(folder / METADATA_NAMES[0])
+    else:
+        table = pd.DataFrame(columns=list(PEOPLE), dtype=str)
+    table = table.reindex(columns=list(PEOPLE), fill_value="").fillna("").apply(lambda column: column.str.strip())
+    table["image_id"] = _as_name(table["image_id"])
+    table = table.assign(age=pd.to_numeric(table["age"], errors="coerce"), sex=table["sex"].str.lower())
+    return table.drop_duplicates("image_id")
 
 
 def _as_name(column: pd.Series) -> pd.Series:

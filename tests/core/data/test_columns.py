@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core.data.columns import MAPPING
+from core.data.columns import MAPPING, METADATA_NAMES, read_people
 from core.data.ham10000 import index_dataset, load_dataset
 from core.errors import DatasetError
 
@@ -161,3 +161,18 @@ def test_a_folder_without_a_mapping_is_told_that_there_may_be_one(folder):
     (folder / "HAM10000_metadata.csv").write_text("image,label\na,nv\n")
     draw(folder, "a.png")
     assert MAPPING in refusal(folder)
+
+
+def test_people_are_read_under_any_names_and_without_a_diagnosis(tmp_path):
+    (tmp_path / "m.csv").write_text("image,age_approx,sex,anatom_site\na.jpg,61,FEMALE, back \nb,,,\n")
+    columns = {"image_id": "image", "age": "age_approx", "localization": "anatom_site"}
+    (tmp_path / MAPPING).write_text(json.dumps({"table": ["m.csv"], "columns": columns}))
+    people = read_people(tmp_path).set_index("image_id")
+    assert people.loc["a"].tolist() == [61.0, "female", "back"]
+    assert people.loc["b", ["sex", "localization"]].tolist() == ["", ""] and pd.isna(people.loc["b", "age"])
+
+    (tmp_path / MAPPING).unlink()
+    (tmp_path / METADATA_NAMES[0]).write_text("image_id,dx,sex\na,mel,male\n")
+    assert read_people(tmp_path)["sex"].tolist() == ["male"], "HAM10000's own table needs no mapping"
+    (tmp_path / METADATA_NAMES[0]).unlink()
+    assert read_people(tmp_path).empty
