@@ -26,7 +26,7 @@ from core.diagnoses import CODES, notices
 from core.engines import model_hash
 from core.errors import DatasetError, DermLensError, RunError
 from core.evaluation.outliers import Outliers
-from core.evaluation.trust import Trust
+from core.evaluation.trust import IMAGE_ALONE, Trust
 from core.publish import write_whole
 from core.runs.all_runs import find_run
 from core.runs.files import write_json
@@ -245,7 +245,7 @@ def _checked(
     """Figures of each file beside the Keras model; none where there is no test image."""
     if asked.empty:
         return {}
-    outliers, trust = _outliers(run), Trust.from_dict(run.calibration())
+    outliers, trust = _outliers(run), Trust.of_images_alone(run.calibration())
     heard = {name: _Heard() for name in ("keras", *answers)}
     for start in range(0, len(asked), BATCH):
         pixels = np.stack(list(data.pixels(asked[start : start + BATCH])))
@@ -307,8 +307,9 @@ def _packed(outliers: Outliers) -> bytes:
 
 def _about(run: Run) -> Figures:
     manifest, calibration = run.manifest(), run.calibration()
-    trust, outliers = Trust.from_dict(calibration), _outliers(run)
-    measured = run.metrics().get("test", {}).get("operating_points", {})
+    trust, outliers = Trust.of_images_alone(calibration), _outliers(run)
+    test = run.metrics().get("test", {})
+    measured = test.get(IMAGE_ALONE, {}).get("operating_points") or test.get("operating_points", {})
     beats = run.heatmaps().get("methods", {}).get("gradcam", {}).get("beats", {})
     return {
         "run": run.id,

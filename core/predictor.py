@@ -12,7 +12,7 @@ import sys
 import threading
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,11 +28,47 @@ from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
 from core.evaluation.patient import NOBODY, Patient, PatientTerm
-from core.evaluation.trust import Trust
+from core.evaluation.trust import IMAGE_ALONE, Trust
 from core.explain.explainer import BATCH, Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import find_run, served_run
 from core.runs.run import CALIBRATION, MODEL, OUTLIERS, Run
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """What was fitted to logits of one kind, and what its thresholds reached on the test images."""
+
+    trust: Trust
+    measured: dict[str, Any]
+
+    def prediction_set(self, probabilities: np.ndarray) -> PredictionSet | None:
+        """What cannot be ruled out; None for a run of an older DermLens."""
+        scores, level = self.trust.scores, self.trust.level
+        if scores is None or level is None:
+            return None
+        members = prediction_sets(probabilities[None], scores, level)[0]
+        return PredictionSet(
+            tuple(code for code, member in zip(CODES, members, strict=True) if member),
+            level,
+            tuple(code for code in CODES if len(scores.get(code, ())) < FEWEST),
+        )
+
+    def points(self, probabilities: np.ndarray) -> tuple[OperatingPoint, ...]:
+        """On which side of each threshold the image lies."""
+        return tuple(self._point(name, point, probabilities) for name, point in (self.trust.points or {}).items())
+
+    def _point(self, name: str, point: dict[str, Any], probabilities: np.ndarray) -> OperatingPoint:
+        measured = self.measured.get(name, {})
+        return OperatingPoint(
+            name,
+            tuple(point["positives"]),
+            float(score(probabilities[None], tuple(point["positives"]))[0]),
+            point["threshold"],
+            point["target_sensitivity"],
+            (measured.get("sensitivity") or {}).get("value"),
+            (measured.get("specificity") or {}).get("value"),
+        )
 
 
 class Predictor:
@@ -60,7 +96,12 @@ class Predictor:
         self.run = run
         self.synthetic = run.synthetic
         self.outliers = [self._read_outliers(network.folder / OUTLIERS) for network in run.members() or [run]]
-        self._measured = run.metrics().get("test", {}).get("operating_points", {})
+        test = run.metrics().get("test", {})
+        measured = test.get("operating_points", {})
+        self._of_people = _Judge(self.trust, measured)
+        self._of_images = _Judge(
+            Trust.of_images_alone(run.calibration()), test.get(IMAGE_ALONE, {}).get("operating_points", measured)
+        )
         self._network = answering_ensemble(run, engine)
 
     def _read(self, manifest: dict[str, Any], calibration: dict[str, Any]) -> None:
@@ -132,11 +173,11 @@ class Predictor:
         pixels = np.stack([model_input(original, self.size) for original in originals])
         alone, maps, features = self._network.answer(pixels)
         logits = alone if self.term is None else alone + self.term.added(people)
-        probabilities = self.trust.calibration.probabilities(logits)
+        judges = [self._of_images if person == NOBODY else self._of_people for person in people]
         strangeness = self._strangeness(features)
         beats = self._heatmap_beats()
         answers = [
-            self._prediction(original, logits[n], probabilities[n], maps[n], features[n], strangeness[n], beats)
+            self._prediction(original, judges[n], logits[n], maps[n], features[n], strangeness[n], beats)
             for n, original in enumerate(originals)
         ]
         if self.term is None:
@@ -160,14 +201,14 @@ class Predictor:
     def _prediction(
         self,
         original: np.ndarray,
+        judge: "_Judge",
         logits: np.ndarray,
-        probabilities: np.ndarray,
         maps: np.ndarray,
         features: np.ndarray,
         strangeness: float,
         heatmap_beats: float | None,
     ) -> Prediction:
-        quality = assess_quality(original)
+        quality, probabilities = assess_quality(original), judge.trust.calibration.probabilities(logits[None])[0]
         strange = self.trust.strangest is not None and strangeness > self.trust.strangest
         return Prediction(
             image=original,
@@ -178,8 +219,8 @@ class Predictor:
             quality=quality,
             strangeness=float(strangeness),
             refusals=(*((STRANGE,) if strange else ()), *(code for code in quality.problems if code in SEVERE)),
-            prediction_set=self._prediction_set(probabilities),
-            points=tuple(self._point(name, point, probabilities) for name, point in (self.trust.points or {}).items()),
+            prediction_set=judge.prediction_set(probabilities),
+            points=judge.points(probabilities),
             heatmap_beats=heatmap_beats,
             run_id=self.run.id,
             synthetic=self.synthetic,
@@ -190,29 +231,6 @@ class Predictor:
         """Asked anew each time: it is measured after the run is finished."""
         beats = self.run.heatmaps().get("methods", {}).get("gradcam", {}).get("beats", {})
         return (beats.get("both", {}).get("both") or {}).get("value")
-
-    def _prediction_set(self, probabilities: np.ndarray) -> PredictionSet | None:
-        scores, level = self.trust.scores, self.trust.level
-        if scores is None or level is None:
-            return None
-        members = prediction_sets(probabilities[None], scores, level)[0]
-        return PredictionSet(
-            tuple(code for code, member in zip(CODES, members, strict=True) if member),
-            level,
-            tuple(code for code in CODES if len(scores.get(code, ())) < FEWEST),
-        )
-
-    def _point(self, name: str, point: dict[str, Any], probabilities: np.ndarray) -> OperatingPoint:
-        measured = self._measured.get(name, {})
-        return OperatingPoint(
-            name,
-            tuple(point["positives"]),
-            float(score(probabilities[None], tuple(point["positives"]))[0]),
-            point["threshold"],
-            point["target_sensitivity"],
-            (measured.get("sensitivity") or {}).get("value"),
-            (measured.get("specificity") or {}).get("value"),
-        )
 
 
 _served: tuple[tuple[str, int], Predictor] | None = None

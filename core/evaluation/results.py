@@ -7,10 +7,11 @@ import pandas as pd
 
 from core.data.splits import HELD_OUT, class_weights
 from core.diagnoses import CODES
-from core.evaluation.calibration import fit_calibration
 from core.evaluation.comparison import Answers, beside
-from core.evaluation.trust import Strangeness, Trust
+from core.evaluation.trust import IMAGE_ALONE, Strangeness, Trust
 from core.runs.run import CALIBRATION, METRICS, PREDICTIONS, Run
+
+FITTED_TO_LOGITS = ("temperature", "offsets", "prediction_sets", "operating_points")
 
 
 def training_weights(run: Run, splits: pd.DataFrame) -> np.ndarray:
@@ -71,17 +72,21 @@ def write_results(
         for name in HELD_OUT
         for rows in [part == name]
     }
+    fitted = {**trust.to_dict(), "heatmap_scale": heatmap_scale, "fitted_on": fitted_on}
     if of_patients is not None:
-        weights = training_weights(run, splits)
-        of_images = fit_calibration(alone[held], labels[held], weights).probabilities(alone)
+        of_images = Trust.fit(config, alone[held], labels[held], training_weights(run, splits))
+        fitted[IMAGE_ALONE] = {name: of_images.to_dict()[name] for name in FITTED_TO_LOGITS}
+        probabilities_alone = of_images.calibration.probabilities(alone)
         together = trust.calibration.probabilities(logits)
         for name in HELD_OUT:
             rows = part == name
             before, after = (
-                Answers(p[rows], x[rows].argmax(axis=1)) for p, x in ((of_images, alone), (together, logits))
+                Answers(p[rows], x[rows].argmax(axis=1)) for p, x in ((probabilities_alone, alone), (together, logits))
             )
-            figures[name]["image_alone"] = beside(labels[rows], before, after, lesions[rows], config.seed)
-    fitted = {**trust.to_dict(), "heatmap_scale": heatmap_scale, "fitted_on": fitted_on}
+            own = of_images.figures(labels[rows], alone[rows], lesions[rows], None, config.seed)
+            figures[name][IMAGE_ALONE] = beside(labels[rows], before, after, lesions[rows], config.seed) | {
+                "operating_points": own["operating_points"]
+            }
     fitted["refusal"]["changed_scores"] = strangeness.changed.round(6).tolist()  # for an ensemble that it may join
     run.write_json(CALIBRATION, fitted)
     probabilities = trust.calibration.probabilities(logits)

@@ -18,6 +18,7 @@ from core.evaluation.operating import POINTS, choose_threshold, is_positive, poi
 from core.evaluation.outliers import threshold
 
 Figures = dict[str, Any]
+IMAGE_ALONE = "image_alone"  # in calibration and figures: what holds where nothing is known of the person
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,12 @@ class Trust:
             refusal.get("threshold"),
             refusal.get("false_refusals"),
         )
+
+    @classmethod
+    def of_images_alone(cls, values: dict[str, Any]) -> "Trust":
+        """As `from_dict`, for images of whose person nothing is known: another one where a run hears of age, sex and
+        site, the same one where it does not."""
+        return cls.from_dict(values | values.get(IMAGE_ALONE, {}))
 
     def to_dict(self) -> dict[str, Any]:
         """For `calibration.json`."""

@@ -16,6 +16,7 @@ from core.errors import RunError
 from core.evaluation import patient
 from core.evaluation.__main__ import evaluate_on
 from core.evaluation.examination import examine
+from core.evaluation.trust import Trust
 from core.models import training
 from core.models.joining import join_finished
 from core.models.training import train
@@ -108,6 +109,11 @@ def test_age_sex_and_site_go_in_as_recorded_and_leave_the_image_as_it_is(pair, r
             assert answer.patient_used and not bare.patient_used
             assert answer.to_dict()["patient_used"] is True
         assert max(np.abs(a.logits - b.logits).max() for a, b in zip(answers, alone, strict=True)) > 0.2
+        own = Trust.of_images_alone(run.calibration())
+        said, expected = bare.probabilities, own.calibration.probabilities(bare.logits[None])[0]
+        np.testing.assert_allclose(said, expected, atol=1e-6, err_msg="fitted to what images say alone")
+        assert [point.threshold for point in bare.points] == [point["threshold"] for point in own.points.values()]
+        assert own.scores != Trust.from_dict(run.calibration()).scores
         with pytest.raises(ValueError, match="one patient, or None"):
             predictor.predict_many(paths, people[1:])
 
