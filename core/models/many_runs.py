@@ -11,7 +11,7 @@ from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder, named_folders
 from core.errors import ConfigError
 from core.models.cluster import ADDRESS_HELP, use
-from core.models.spread import spread
+from core.models.spread import CORES, spread
 from core.presets import DEFAULT_RECIPE, RECIPES, configured
 from core.runs.run import ABOUT, CONFIG, Run
 
@@ -28,7 +28,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time on this machine")
     parser.add_argument("--ray", metavar="ADDRESS", help=ADDRESS_HELP)
     parser.add_argument(
-        "--cores", type=int, default=2, metavar="N", help="of the cluster for each training. Default: 2"
+        "--cores", type=int, default=CORES, metavar="N", help=f"of the cluster for each training. Default: {CORES}"
     )
 
 

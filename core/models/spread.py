@@ -20,6 +20,7 @@ from core.runs.jobs import give_way
 from core.runs.run import LOG, STOP_REQUEST, Run
 
 RETRIES = 5  # of a run whose worker or machine is lost: it goes on from its last whole epoch
+CORES = 2  # of a cluster's machine, for one training
 TICK = 1.0  # seconds between two looks
 
 
@@ -27,7 +28,7 @@ def spread(
     runs: Sequence[Run],
     address: str | None = None,
     jobs: int = 1,
-    cores: int = 1,
+    cores: int = CORES,
     wait: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
     """Train runs that are not finished yet; an interrupted one goes on. They are not examined.
@@ -36,7 +37,7 @@ def spread(
         runs: prepared run folders, see `Run.create`.
         address: of a Ray cluster, see `core.models.cluster.connect`; None trains on this machine.
         jobs: how many at a time on this machine.
-        cores: that each takes on the cluster.
+        cores: that each takes on the cluster; fewer where no machine has so many.
         wait: called every second while the cluster trains; may raise TrainingStopped.
 
     Returns:
@@ -70,6 +71,8 @@ def _here(runs: list[Run], jobs: int) -> list[str]:
 
 def _on_cluster(runs: list[Run], address: str, cores: int, wait: Callable[[], None]) -> list[str]:
     ray = connect(address)
+    largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    cores = max(1, min(cores, int(largest)))  # who asks for more than there is waits for ever
     settings = {name: value for name, value in os.environ.items() if name.startswith("DERMLENS_")}
     settings |= _places()
     settings |= {ENVIRONMENT: "", THREADS: str(cores), "TF_CPP_MIN_LOG_LEVEL": "3"}

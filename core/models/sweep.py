@@ -24,6 +24,7 @@ from core.config import TrainConfig
 from core.diagnoses import RESEARCH_NOTICE
 from core.errors import ConfigError, DermLensError, TrainingStopped
 from core.models.many_runs import add_options, base_config, prepared, train_sharing, type_of, value_of
+from core.models.spread import CORES
 from core.places import runs_root
 from core.runs.files import write_csv
 from core.runs.run import Run
@@ -134,7 +135,7 @@ def plan(base: TrainConfig, over: list[Range], trials: int, seed: int, name: str
     return found
 
 
-def sweep(trials: list[Trial], address: str | None = None, jobs: int = 1, cores: int = 1) -> pd.DataFrame:
+def sweep(trials: list[Trial], address: str | None = None, jobs: int = 1, cores: int = CORES) -> pd.DataFrame:
     """Train what is not trained yet; those first whose trunk outputs the others read.
 
     Args:
