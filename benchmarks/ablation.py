@@ -19,8 +19,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.diagnoses import CODES  # noqa: E402
 from core.evaluation.metrics import epoch_figures  # noqa: E402
-from core.models.many_runs import prepared  # noqa: E402
-from core.models.spread import spread  # noqa: E402
+from core.models.many_runs import prepared, train_sharing  # noqa: E402
 from core.places import runs_root  # noqa: E402
 from core.presets import configured  # noqa: E402
 from core.runs.run import Run  # noqa: E402
@@ -77,8 +76,7 @@ def main() -> None:
     found = []
     for seed in options.seeds:  # a seed's variants share trunk outputs
         runs = {name: of_variant(name, seed, settings) for name in variants}
-        for name, reason in spread(list(runs.values()), jobs=options.jobs).items():
-            print(f"{name} did not finish: {reason}", flush=True)
+        train_sharing(list(runs.values()), [runs["recipe"]], jobs=options.jobs)
         found += [{"variant": name, "seed": seed} | figures(run) for name, run in runs.items() if run.usable]
     table = pd.DataFrame(found).set_index(["variant", "seed"])
     for figure, title in FIGURES.items():

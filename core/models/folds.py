@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
-from core.diagnoses import CODES, RESEARCH_NOTICE
+from core.diagnoses import CODES, RESEARCH_NOTICE, notices
 from core.errors import ConfigError, DermLensError, TrainingStopped
 from core.evaluation.metrics import evaluate, sensitivity_at_specificity
 from core.models.many_runs import add_options, base_config, prepared, train_sharing
@@ -100,7 +100,7 @@ def report(table: pd.DataFrame, seed: int) -> str:
         for code, one in together["per_class"].items()
         if one["n"]
     ]
-    return "\n".join([*lines, RESEARCH_NOTICE])
+    return "\n".join(lines)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         if finished:
             table = tested(finished)
             write_csv(runs_root() / f"{runs[0].id.rsplit('-', 1)[0]}.csv", table)
-            print(report(table, runs[0].config().seed))
+            print(report(table, runs[0].config().seed), *notices(finished[0].synthetic), sep="\n")
     except TrainingStopped as stop:
         print(stop, flush=True)
         return 130
