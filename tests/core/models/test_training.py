@@ -120,7 +120,7 @@ def test_a_block_learns_and_answers_as_the_saved_model(tiny_data, tmp_path):
 
 
 def test_the_long_recipe_learns_from_few_images(tiny_data, tmp_path):
-    few = {"epochs": 4, "batch_size": 4, "average_last": 1, "test_views": 1}
+    few = {"epochs": 6, "batch_size": 4, "average_last": 1, "test_views": 1}
     config = configured("long", {"data_dir": str(tiny_data), "backbone": "efficientnet_lite0", **few})
     run = Run.create(config, tmp_path / "run")
     train(run)
