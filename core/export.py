@@ -26,7 +26,7 @@ from core.diagnoses import CODES, notices
 from core.engines import model_hash
 from core.errors import DatasetError, DermLensError, RunError
 from core.evaluation.outliers import Outliers
-from core.evaluation.trust import IMAGE_ALONE, Trust
+from core.evaluation.trust import Trust, points_of_images_alone
 from core.publish import write_whole
 from core.runs.all_runs import find_run
 from core.runs.files import write_json
@@ -308,8 +308,7 @@ def _packed(outliers: Outliers) -> bytes:
 def _about(run: Run) -> Figures:
     manifest, calibration = run.manifest(), run.calibration()
     trust, outliers = Trust.of_images_alone(calibration), _outliers(run)
-    test = run.metrics().get("test", {})
-    measured = test.get(IMAGE_ALONE, {}).get("operating_points") or test.get("operating_points", {})
+    measured = points_of_images_alone(run.metrics().get("test", {}))
     beats = run.heatmaps().get("methods", {}).get("gradcam", {}).get("beats", {})
     return {
         "run": run.id,

@@ -28,7 +28,7 @@ from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
 from core.evaluation.patient import NOBODY, Patient, PatientTerm
-from core.evaluation.trust import IMAGE_ALONE, Trust
+from core.evaluation.trust import Trust, points_of_images_alone
 from core.explain.explainer import BATCH, Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import find_run, served_run
@@ -97,11 +97,8 @@ class Predictor:
         self.synthetic = run.synthetic
         self.outliers = [self._read_outliers(network.folder / OUTLIERS) for network in run.members() or [run]]
         test = run.metrics().get("test", {})
-        measured = test.get("operating_points", {})
-        self._of_people = _Judge(self.trust, measured)
-        self._of_images = _Judge(
-            Trust.of_images_alone(run.calibration()), test.get(IMAGE_ALONE, {}).get("operating_points", measured)
-        )
+        self._of_people = _Judge(self.trust, test.get("operating_points", {}))
+        self._of_images = _Judge(Trust.of_images_alone(run.calibration()), points_of_images_alone(test))
         self._network = answering_ensemble(run, engine)
 
     def _read(self, manifest: dict[str, Any], calibration: dict[str, Any]) -> None:
@@ -201,7 +198,7 @@ class Predictor:
     def _prediction(
         self,
         original: np.ndarray,
-        judge: "_Judge",
+        judge: _Judge,
         logits: np.ndarray,
         maps: np.ndarray,
         features: np.ndarray,

@@ -17,7 +17,7 @@ put before each lesion's name, where bare numbers would mean other lesions in an
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,12 +92,8 @@ def read_table(folder: Path, listing: Listing, need_lesions: bool) -> Table:
     else:
         table = _joined_tables(folder, mapping)
         table, left_out = _mapped(folder, table, mapping, need_lesions)
-    # a line that ends early leaves its last columns without any value
-    table = table.reindex(columns=[*REQUIRED, *OPTIONAL], fill_value="").fillna("")
-    table = table.apply(lambda column: column.str.strip())
+    table = _cleaned(table, (*REQUIRED, *OPTIONAL))
     table["dx"] = table["dx"].str.lower()
-    table["image_id"] = _as_name(table["image_id"])
-    table["age"] = pd.to_numeric(table["age"], errors="coerce")
     if mapping is not None:
         table = _own_names(table, mapping)
     return Table(table, left_out)
@@ -121,10 +117,15 @@ def read_people(folder: Path) -> pd.DataFrame:
         table = _read_csv(folder / METADATA_NAMES[0])
     else:
         table = pd.DataFrame(columns=list(PEOPLE), dtype=str)
-    table = table.reindex(columns=list(PEOPLE), fill_value="").fillna("").apply(lambda column: column.str.strip())
-    table["image_id"] = _as_name(table["image_id"])
-    table = table.assign(age=pd.to_numeric(table["age"], errors="coerce"), sex=table["sex"].str.lower())
-    return table.drop_duplicates("image_id")
+    table = _cleaned(table, PEOPLE)
+    return table.assign(sex=table["sex"].str.lower()).drop_duplicates("image_id")
+
+
+def _cleaned(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """These columns, as text without spaces around it, age as a number; what is not there is empty."""
+    # a line that ends early leaves its last columns without any value
+    table = table.reindex(columns=list(columns), fill_value="").fillna("").apply(lambda column: column.str.strip())
+    return table.assign(image_id=_as_name(table["image_id"]), age=pd.to_numeric(table["age"], errors="coerce"))
 
 
 def _as_name(column: pd.Series) -> pd.Series:

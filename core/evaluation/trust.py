@@ -166,3 +166,8 @@ class Trust:
                 "refused": rate(ood_scores > self.strangest, lesions, seed),
             }
         return figures
+
+
+def points_of_images_alone(figures: Figures) -> Figures:
+    """What the thresholds of `Trust.of_images_alone` reached, of one part's figures in `metrics.json`."""
+    return figures.get(IMAGE_ALONE, {}).get("operating_points") or figures.get("operating_points", {})
