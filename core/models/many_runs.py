@@ -72,7 +72,9 @@ def prepared(config: TrainConfig, folder: Path, name: str, note: str = "") -> Ru
     return run
 
 
-def train_sharing(runs: list[Run], first: list[Run], address: str | None, jobs: int, cores: int) -> dict[str, str]:
+def train_sharing(
+    runs: list[Run], first: list[Run], address: str | None = None, jobs: int = 1, cores: int = CORES
+) -> dict[str, str]:
     """Train what is not trained yet, and before all others those whose trunk outputs the others read.
 
     Args:
