@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -57,7 +57,7 @@ def crop(image: np.ndarray, dice: np.random.Generator) -> np.ndarray:
 
 def compress(image: np.ndarray, dice: np.random.Generator) -> np.ndarray:
     data = cv2.imencode(".jpg", image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 60])[1]
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))[:, :, ::-1]
 
 
 def brighten(image: np.ndarray, dice: np.random.Generator) -> np.ndarray:
@@ -77,7 +77,7 @@ CHANGES: dict[str, tuple[Change, ...]] = {
 
 
 def copies(
-    images: pd.DataFrame, count: int, changes: dict[str, tuple[Change, ...]], dice: np.random.Generator, folder: Path
+    images: pd.DataFrame, count: int, changes: Mapping[str, tuple[Change, ...]], dice: np.random.Generator, folder: Path
 ) -> pd.DataFrame:
     """Changed copies of images, written as PNG: image_id, path, lesion_id, of (the image's id), kind of change."""
     rows = []
@@ -127,7 +127,8 @@ def suspicion(features: np.ndarray, dataset: Dataset, seeds: int) -> None:
     frequency = np.bincount(truth, minlength=len(CODES)) / len(truth)
     looked_at = round(LOOKED_AT * len(truth))
     for how, odds in (("any other diagnosis alike", np.ones(len(CODES))), ("by frequency", frequency)):
-        shares, by_code, seconds = [], {code: [] for code in CODES}, []
+        shares, seconds = [], []
+        by_code: dict[str, list[float]] = {code: [] for code in CODES}
         for seed in range(seeds):
             dice = np.random.default_rng(seed)
             labels, flipped = truth.copy(), dice.permutation(len(truth))[: round(FLIPPED * len(truth))]

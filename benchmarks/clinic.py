@@ -30,7 +30,7 @@ sys.path.insert(0, str(PROJECT))
 from core.data.images import at_most  # noqa: E402
 from core.diagnoses import CODES  # noqa: E402
 from core.predictor import Predictor  # noqa: E402
-from core.runs.all_runs import find_run, promote, served_run  # noqa: E402
+from core.runs.all_runs import named_or_served, promote  # noqa: E402
 from core.runs.run import Run  # noqa: E402
 from dashboard.__main__ import HOST, end, start, wait_until_they_answer  # noqa: E402
 from dashboard.clinic import pictures  # noqa: E402
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=25)
     parser.add_argument("--more", type=int, default=500)
     options = parser.parse_args()
-    run = find_run(options.run) if options.run else served_run()
+    run = named_or_served(options.run)
     everything = sorted(options.images.rglob("*.jpg"))
     paths = everything[:: max(1, len(everything) // IMAGES)][:IMAGES]
     predictor = Predictor(run)

@@ -40,13 +40,13 @@ def speed(dataset: Dataset, count: int, backbone: str, cut: str, folder: Path) -
     classifier, run = build_classifier(config), Run.create(config, folder)
     progress = Progress(run, config.epochs)
     if classifier.trunk is None:
-        take, views = PixelSource(images, classifier.backbone.size, config).take, None
+        examples = Examples(PixelSource(images, classifier.backbone.size, config).take, labels, None)
     else:
         outputs = TrunkCache(classifier.trunk, config).outputs(dataset, images, 0, progress.step)
-        take, views = (lambda rows, _: outputs[rows]), 1
-    few = Examples(lambda rows, _: take(rows, np.zeros(len(rows), int)), labels[:FEW])
+        examples = Examples(lambda rows, _: outputs[rows], labels, 1)
+    few = Examples(lambda rows, _: examples.take(rows, np.zeros(len(rows), int)), labels[:FEW])
     even = Objective.of(config, np.ones(len(CODES), np.float32))
-    fit(run, progress, config, classifier.top, Examples(take, labels, views), few, even)
+    fit(run, progress, config, classifier.top, examples, few, even)
     return count / float(run.history()["seconds"].iloc[-1])
 
 

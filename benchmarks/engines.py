@@ -23,11 +23,11 @@ sys.path.insert(0, str(PROJECT))
 from core.backbones import BACKBONES  # noqa: E402
 from core.data.images import model_input, read_image  # noqa: E402
 from core.engines import ENGINES, answering_ensemble  # noqa: E402
-from core.models.classifier import answering_pass  # noqa: E402
+from core.models.classifier import answering_pass, load_model  # noqa: E402
 from core.models.features import feature_layers  # noqa: E402
 from core.predictor import Predictor  # noqa: E402
-from core.runs.all_runs import find_run, served_run  # noqa: E402
-from core.runs.run import Run  # noqa: E402
+from core.runs.all_runs import named_or_served  # noqa: E402
+from core.runs.run import MODEL, Run  # noqa: E402
 
 FRESH = """
 import sys, time; started = time.monotonic()
@@ -57,18 +57,23 @@ def one_view(run: Run, pixels: list[np.ndarray], rounds: int) -> None:
     network = (run.members() or [run])[0]
     manifest = network.manifest()
     fast, keras = (answering_ensemble(network, name).networks[0] for name in ENGINES)
-    plain = answering_pass(keras.model, manifest["gradcam_layer"], feature_layers(BACKBONES[manifest["backbone"]]))
+    plain = answering_pass(
+        load_model(network.folder / MODEL), manifest["gradcam_layer"], feature_layers(BACKBONES[manifest["backbone"]])
+    )
     answers: dict[str, Callable[[np.ndarray], object]] = {
         "OpenVINO": fast.answer,
         "TensorFlow, weights frozen": keras.answer,
         "TensorFlow function": lambda image: [output.numpy() for output in plain(image)],
     }
-    found = medians(
-        {name: lambda turn, one=one: one(pixels[turn % len(pixels)][None]) for name, one in answers.items()}, rounds
-    )
+    each = [image[None] for image in pixels]
+    found = medians({name: partial(_turn, one, each) for name, one in answers.items()}, rounds)
     print("\none view of one image, seven heatmaps, one network: milliseconds, and how many times OpenVINO's")
     for name, value in found.items():
         print(f"  {name:<28}{value:6.1f}{value / found['OpenVINO']:8.2f}")
+
+
+def _turn(answer: Callable[[np.ndarray], object], images: list[np.ndarray], turn: int) -> object:
+    return answer(images[turn % len(images)])
 
 
 def main() -> None:
@@ -78,7 +83,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="a folder of JPEG files")
     parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
-    run = find_run(options.run) if options.run else served_run()
+    run = named_or_served(options.run)
     folder = options.images or Path(run.manifest()["data"]["folder"])
     paths = sorted(folder.rglob("*.jpg"))[:: max(1, len(list(folder.rglob("*.jpg"))) // 100)][:100]
     predictors = {name: Predictor(run, name) for name in ENGINES}

@@ -25,7 +25,7 @@ from core.backbones import BACKBONES
 from core.models.classifier import answering_pass, load_model
 from core.models.features import feature_layers
 from core.models.frozen import frozen
-from core.runs.all_runs import find_run, served_run
+from core.runs.all_runs import named_or_served
 from core.runs.run import MODEL
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("run", nargs="?", help="a run's id or folder; by default the one that is served")
     parser.add_argument("--repeats", type=int, default=60)
     options = parser.parse_args()
-    run = find_run(options.run) if options.run else served_run()
+    run = named_or_served(options.run)
     layer = run.manifest()["gradcam_layer"]
     model = load_model(run.folder / MODEL)
     pixels = np.random.default_rng(0).integers(0, 256, (1, *model.input.shape[1:]), dtype=np.uint8)

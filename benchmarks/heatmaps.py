@@ -31,7 +31,7 @@ from core.explain.explainer import Explainer
 from core.explain.faithfulness import area, centred_gaussian, random_map
 from core.explain.methods import METHODS
 from core.explain.perturbation import blurred
-from core.runs.all_runs import find_run, served_run
+from core.runs.all_runs import named_or_served
 from core.runs.files import without_nan
 
 BASELINES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -75,7 +75,7 @@ def report(figures: dict) -> str:
 def compare_baselines(explainer: Explainer, images: pd.DataFrame, count: int, seed: int) -> str:
     """The share of images on which a method beats both controls, for each baseline."""
     names = [name for name in METHODS if name not in EQUAL]
-    areas: dict[str, list[list[tuple[float, float]]]] = {baseline: [] for baseline in BASELINES}
+    areas: dict[str, list[list[tuple[np.ndarray, np.ndarray]]]] = {baseline: [] for baseline in BASELINES}
     for index, path in enumerate(images["path"].sample(min(count, len(images)), random_state=seed)):
         pixels = model_input(read_image(path), explainer.size)
         code = int(explainer.network.logits(pixels[None])[0].argmax())
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--cost", action="store_true", help="milliseconds that each method takes for one image")
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    run = find_run(options.run) if options.run else served_run()
+    run = named_or_served(options.run)
     folder = Path(run.manifest()["data"]["folder"])
     splits, images = run.splits(), index_dataset(folder).images
     test = images[images["image_id"].isin(splits.loc[splits["split"] == "test", "image_id"])]

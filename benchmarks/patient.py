@@ -55,12 +55,11 @@ def main() -> None:
 
     draws = np.column_stack([np.ones(len(test)), lesion_bootstrap(lesions[test]).weights])
     alone, lines = answers(logits), []
-    for known in product((True, False), repeat=3):
-        if not any(known):
+    for age, sex, site in product((True, False), repeat=3):
+        if not (age or sex or site):
             continue
         fewer = [
-            Patient(*(value if here else None for value, here in zip((one.age, one.sex, one.site), known, strict=True)))
-            for one in people
+            Patient(one.age if age else None, one.sex if sex else None, one.site if site else None) for one in people
         ]
         together = answers(logits + term.added(fewer))
         won = beside(labels[test], alone, together, lesions[test])["difference"]
@@ -73,7 +72,7 @@ def main() -> None:
         spread = Z * gain[1:].std()
         won["sensitivity_at_0.90"] = {"value": gain[0], "low": gain[0] - spread, "high": gain[0] + spread}
         found["sensitivity_at_0.90"] = {"value": both[1][0]}
-        names = [name for name, here in zip(("age", "sex", "site"), known, strict=True) if here]
+        names = [name for name, here in (("age", age), ("sex", sex), ("site", site)) if here]
         line = {"known": " ".join(names)}
         for name in ("balanced_accuracy", "macro_auc", "sensitivity_at_0.90"):
             interval = "{value:+.3f}, {low:+.3f} to {high:+.3f}".format(**won[name])

@@ -11,6 +11,7 @@ machine's cores and no network lies between them.
 """
 
 import argparse
+import logging
 import os
 import statistics
 import sys
@@ -76,6 +77,7 @@ def main() -> None:
     dataset = load_dataset(options.data_dir)
     config = TrainConfig(backbone=NETWORK, train_from=options.train_from)
     trunk = build_classifier(config).trunk
+    assert trunk is not None, "with --train-from all there are no trunk outputs"
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DERMLENS_CACHE"] = folder
         alone = TrunkCache(trunk, config)
@@ -118,7 +120,7 @@ def with_cluster(workers: int) -> None:
 
     ray.shutdown()
     ray.init(
-        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error",
+        address="local", num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR,
         runtime_env={"py_modules": [str(PROJECT / "core")], "env_vars": {"TF_CPP_MIN_LOG_LEVEL": "3"}},
     )  # fmt: skip
     os.environ[ENVIRONMENT] = "local"

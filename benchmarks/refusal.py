@@ -59,7 +59,7 @@ def _photos() -> Iterator[np.ndarray]:
     import sklearn.datasets
 
     for package, folder in ((skimage.data, ""), (sklearn.datasets, "images")):
-        for path in sorted((Path(package.__file__).parent / folder).iterdir()):
+        for path in sorted((Path(*package.__path__) / folder).iterdir()):
             if path.suffix in PHOTO_FILES:
                 yield read_image(path)
 

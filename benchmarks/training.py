@@ -53,9 +53,10 @@ def train_seconds(data: Path, places: Path, *options: str) -> tuple[float, float
     process = subprocess.Popen(
         command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
+    printed = process.stdout or ()
     watched, peak = psutil.Process(process.pid), 0
     lines: list[tuple[float, str]] = []
-    reader = threading.Thread(target=lambda: lines.extend((time.perf_counter(), line) for line in process.stdout))
+    reader = threading.Thread(target=lambda: lines.extend((time.perf_counter(), line) for line in printed))
     reader.start()
     while process.poll() is None:
         try:

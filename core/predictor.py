@@ -23,7 +23,7 @@ from core.data.images import ImageSource, model_input, read_image
 from core.data.quality import SEVERE, assess_quality
 from core.diagnoses import CODES, notices
 from core.engines import add_option, answering_ensemble, use
-from core.errors import DermLensError, ImageError, RunError, RunNotFoundError
+from core.errors import DermLensError, ImageError, RunError
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
@@ -31,7 +31,7 @@ from core.evaluation.patient import NOBODY, Patient, PatientTerm
 from core.evaluation.trust import Trust, points_of_images_alone
 from core.explain.explainer import BATCH, Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
-from core.runs.all_runs import find_run, served_run
+from core.runs.all_runs import find_run, named_or_served
 from core.runs.run import CALIBRATION, MODEL, OUTLIERS, Run
 
 
@@ -242,11 +242,7 @@ def served_predictor() -> Predictor:
         RunError: the served run cannot answer.
     """
     global _served
-    run = served_run()
-    if run is None:
-        raise RunNotFoundError(
-            "A run must be served before anything can be predicted. Received: none. Train one first."
-        )
+    run = named_or_served(None)
     changed = [path.stat().st_mtime_ns for path in (run.folder / MODEL, run.folder / CALIBRATION) if path.exists()]
     key = (str(run.folder), max(changed, default=0))
     with _loading:  # two first visitors load the model once

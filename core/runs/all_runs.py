@@ -51,6 +51,21 @@ def served_run(root: Path | None = None) -> Run | None:
     return Run(root / name) if (root / name / CONFIG).is_file() else None
 
 
+def named_or_served(name: str | Path | None) -> Run:
+    """The run that is asked for, see `find_run`; without a name the one that is served.
+
+    Raises:
+        RunNotFoundError: there is no such run, or none is served.
+        RunError: `current.json` cannot be read.
+    """
+    run = find_run(name) if name else served_run()
+    if run is None:
+        raise RunNotFoundError(
+            "A run must be served before anything can be predicted. Received: none. Train one first."
+        )
+    return run
+
+
 def promotions(root: Path | None = None) -> list[dict[str, str]]:
     """Every promotion, the newest first: run, promoted (ISO 8601), and reason where one was given.
 

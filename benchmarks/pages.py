@@ -1,6 +1,6 @@
 """The dashboard as people meet it: the counts behind its matrix, waiting, memory, and several people at once.
 
-    python benchmarks/dashboard.py RUN [--training-data FOLDER] [--changes 200] [--rounds 10] [--only cells times ...]
+    python benchmarks/pages.py RUN [--training-data FOLDER] [--changes 200] [--rounds 10] [--only cells times ...]
 
 RUN is the id or the folder of a finished run. The dashboard is a process of its own, started as `python -m dashboard`
 does; headless Chromium uses it with the mouse. A wait begins when the mouse button goes down and ends when the page is
