@@ -23,7 +23,7 @@ from core import engines
 from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder, named_folders
 from core.diagnoses import RESEARCH_NOTICE, notices
-from core.errors import DermLensError, TrainingStopped
+from core.errors import DermLensError, command
 from core.models.cluster import ADDRESS_HELP, use
 from core.presets import DEFAULT_RECIPE, PRESETS, RECIPES, configured
 from core.runs.all_runs import find_run
@@ -142,33 +142,27 @@ def join_runs(options: argparse.Namespace) -> Run:
     return join_finished(runs, options.run_dir and Path(options.run_dir))
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 finished, 1 failed, 130 stopped."""
     options = build_parser().parse_args(arguments)
     engines.use(options.engine)
-    try:
-        if options.join:
-            run = join_runs(options)
-            print(f"Run {run.id} in {run.folder}\n{headline(run)}", flush=True)
-            examine_afterwards(run)
-            return 0
-        use(options.ray)
-        run = open_run(options)
-        _stop_on_signal(run)
-        if options.wait:
-            wait_for_turn(run)
-        from core.models.training import train  # TensorFlow takes seconds to load: --help should not
-
-        print(f"Run {run.id} in {run.folder}", flush=True)
-        train(run)
-        print(headline(run), flush=True)
+    if options.join:
+        run = join_runs(options)
+        print(f"Run {run.id} in {run.folder}\n{headline(run)}", flush=True)
         examine_afterwards(run)
-    except TrainingStopped as stop:
-        print(stop, flush=True)
-        return 130
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+        return 0
+    use(options.ray)
+    run = open_run(options)
+    _stop_on_signal(run)
+    if options.wait:
+        wait_for_turn(run)
+    from core.models.training import train  # TensorFlow takes seconds to load: --help should not
+
+    print(f"Run {run.id} in {run.folder}", flush=True)
+    train(run)
+    print(headline(run), flush=True)
+    examine_afterwards(run)
     return 0
 
 

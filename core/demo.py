@@ -7,7 +7,7 @@ import sys
 import time
 
 from core.config import TrainConfig
-from core.errors import DermLensError
+from core.errors import command
 from core.places import runs_root
 from core.runs import jobs
 from core.runs.all_runs import list_runs, promote, served_run
@@ -17,22 +17,19 @@ RUN = "demo"
 RECIPE = TrainConfig(dataset="synthetic", backbone="efficientnet_lite0", views=2, measured_heatmaps=24)
 
 
+@command
 def main() -> int:
     """Leave a finished run that is served; it is examined in a process that goes on. Returns an exit code."""
-    try:
-        served = served_run()
-        if served is not None and served.usable:
-            print(f"Run {served.id} is served.", flush=True)
-            return 0
-        finished = next((run for run in list_runs() if run.usable), None)
-        if finished is not None:
-            promote(finished)
-            print(f"Run {finished.id} is served from now on.", flush=True)
-            return 0
-        return train()
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    served = served_run()
+    if served is not None and served.usable:
+        print(f"Run {served.id} is served.", flush=True)
+        return 0
+    finished = next((run for run in list_runs() if run.usable), None)
+    if finished is not None:
+        promote(finished)
+        print(f"Run {finished.id} is served from now on.", flush=True)
+        return 0
+    return train()
 
 
 def train() -> int:

@@ -17,6 +17,11 @@ DermLensError
 └── ServerError           a port in use, a server that does not come up
 """
 
+import functools
+import sys
+from collections.abc import Callable
+from typing import ParamSpec
+
 
 class DermLensError(Exception):
     """Base of every error that DermLens raises on purpose; its text is fit to be shown to a user."""
@@ -76,3 +81,30 @@ class TrainingStopped(DermLensError):
 
 class ServerError(DermLensError):
     """A server cannot start: its port is in use, or it does not answer."""
+
+
+_Arguments = ParamSpec("_Arguments")
+
+
+def command(main: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
+    """A command line that tells its user in words what ended it.
+
+    Args:
+        main: returns the exit code.
+
+    Returns:
+        The same; an error of ours goes to stderr, with exit code 1, and a stop that was asked for gives 130.
+    """
+
+    @functools.wraps(main)
+    def told(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> int:
+        try:
+            return main(*args, **kwargs)
+        except TrainingStopped as stop:
+            print(stop, flush=True)
+            return 130
+        except DermLensError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            return 1
+
+    return told

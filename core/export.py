@@ -24,7 +24,7 @@ from core.data.ham10000 import index_dataset
 from core.data.images import model_input, read_image
 from core.diagnoses import CODES, notices
 from core.engines import model_hash
-from core.errors import DatasetError, DermLensError, RunError
+from core.errors import DatasetError, RunError, command
 from core.evaluation.outliers import Outliers
 from core.evaluation.trust import Trust, points_of_images_alone
 from core.publish import write_whole
@@ -381,16 +381,13 @@ def table(about: Figures) -> str:
     return "\n".join(lines)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m core.export", description="Export a run to LiteRT and ONNX.")
     add_options(parser)
     options = parser.parse_args(arguments)
-    try:
-        about = write_export(find_run(options.run), options.out, options.data_dir, options.images)
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    about = write_export(find_run(options.run), options.out, options.data_dir, options.images)
     print(table(about))
     print("\n".join(about["notices"]))
     return 0

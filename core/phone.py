@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 
 from core.diagnoses import CODES, DIAGNOSES, MALIGNANT
-from core.errors import DermLensError, RunError
+from core.errors import RunError, command
 from core.explain.overlay import COLORMAP
 from core.export import ABOUT, FLOAT16, STRANGENESS, add_options, check_packages, fill_export, table
 from core.places import PROJECT
@@ -147,16 +147,13 @@ def _copy_page(folder: Path) -> None:
     (folder / "sw.js").write_text(worker, encoding="utf-8")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m core.phone", description="Write a page that answers on the phone.")
     add_options(parser)
     options = parser.parse_args(arguments)
-    try:
-        about = write_phone(find_run(options.run), options.out, options.data_dir, options.images)
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    about = write_phone(find_run(options.run), options.out, options.data_dir, options.images)
     print(table(about))
     print(f"Serve the folder over HTTPS, or try it here: {sys.executable} -m http.server --directory {options.out}")
     print("\n".join(about["notices"]))

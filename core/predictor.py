@@ -23,7 +23,7 @@ from core.data.images import ImageSource, model_input, read_image
 from core.data.quality import SEVERE, assess_quality
 from core.diagnoses import CODES, notices
 from core.engines import add_option, answering_ensemble, use
-from core.errors import DermLensError, ImageError, RunError
+from core.errors import ImageError, RunError, command
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
 from core.evaluation.outliers import Outliers
@@ -263,6 +263,7 @@ def _table(answers: dict[str, Prediction], insist: bool) -> str:
     return "\n".join(lines)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 1 when any of the images could not be read."""
     parser = argparse.ArgumentParser(prog="python -m core.predictor", description="Predict images with a finished run.")
@@ -277,11 +278,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     use(options.engine)
     patient = Patient(options.age, options.sex, options.site)
-    try:
-        predictor = Predictor.load(options.run) if options.run else served_predictor()
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    predictor = Predictor.load(options.run) if options.run else served_predictor()
     answers: dict[str, Prediction] = {}
     for path in options.images:
         try:

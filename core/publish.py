@@ -19,7 +19,7 @@ import yaml
 
 from core.diagnoses import notices
 from core.engines import openvino_files
-from core.errors import DermLensError, RunError
+from core.errors import RunError, command
 from core.evaluation.card_texts import TAGS, Kind, kind_of
 from core.evaluation.model_card import model_card
 from core.places import PROJECT
@@ -323,6 +323,7 @@ def push(folder: Path, kind: str, name: str, token: str) -> str:
     return str(address)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m core.publish", description="Write a run for others to use.")
@@ -331,17 +332,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="the folder that is written: empty, or not there yet")
     parser.add_argument("--push", metavar="OWNER/NAME", help="send it to Hugging Face's hub as well, under this name")
     options = parser.parse_args(arguments)
-    try:
-        token = check_push(options.push) if options.push else ""
-        run = find_run(options.run)
-        WRITERS[options.kind](run, options.out)
-        size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
-        print(f"{options.out}: {size / 1e6:.0f} MB, licence {_kind(run).license}")
-        if options.push:
-            print(push(options.out, options.kind, options.push, token))
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    token = check_push(options.push) if options.push else ""
+    run = find_run(options.run)
+    WRITERS[options.kind](run, options.out)
+    size = sum(path.stat().st_size for path in options.out.rglob("*") if path.is_file())
+    print(f"{options.out}: {size / 1e6:.0f} MB, licence {_kind(run).license}")
+    if options.push:
+        print(push(options.out, options.kind, options.push, token))
     print("\n".join(notices(run.synthetic)))
     return 0
 

@@ -27,7 +27,7 @@ from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
 from core.data.splits import class_weights
 from core.diagnoses import CODES, notices
-from core.errors import DatasetError, DermLensError, RunError
+from core.errors import DatasetError, RunError, command
 from core.evaluation.calibration import calibrated
 from core.evaluation.patient import NOBODY, Patient, patients_of
 from core.evaluation.results import training_weights
@@ -193,6 +193,7 @@ def _check_target(out: Path) -> None:
         raise RunError(f"--out must name a file that can be written. Received: {str(out)!r}. Name another one.")
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -210,14 +211,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--skip-damaged", action="store_true", help="leave out images that cannot be read")
     options = parser.parse_args(arguments)
-    try:
-        _check_target(options.out)
-        run = find_run(options.run)
-        made = submission(run, options.images, options.scores, options.skip_damaged)
-        write_csv(options.out, made.table)
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    _check_target(options.out)
+    run = find_run(options.run)
+    made = submission(run, options.images, options.scores, options.skip_damaged)
+    write_csv(options.out, made.table)
     if made.left_out:
         print(f"left out {len(made.left_out)} damaged: {', '.join(made.left_out)}", file=sys.stderr)
     if made.refused:

@@ -18,7 +18,7 @@ from typing import IO
 
 from core.diagnoses import RESEARCH_NOTICE
 from core.engines import add_option, use
-from core.errors import ServerError
+from core.errors import ServerError, command
 from core.places import PROJECT
 from core.runs.jobs import active_run
 from dashboard.login import require_login
@@ -173,6 +173,7 @@ def end(servers: list[Server]) -> None:
         server.output.close()
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -198,9 +199,6 @@ def main(arguments: list[str] | None = None) -> int:
             print(_welcome(servers), flush=True)
         while not stop.wait(1.0):
             check_alive(servers)
-    except ServerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     finally:
         end(servers)
     print("Both servers have ended.", flush=True)

@@ -25,7 +25,7 @@ from core.data.dataset import Dataset
 from core.data.ham10000 import load_dataset
 from core.diagnoses import BY_CODE, CODES, notices
 from core.engines import add_option, use
-from core.errors import DermLensError
+from core.errors import command
 from core.evaluation.examination import examine
 from core.evaluation.patient import Patient, patients_of
 from core.evaluation.results import prediction_table
@@ -162,6 +162,7 @@ def as_table(figures: dict[str, Any]) -> str:
     return "\n".join([*lines, "", rows.to_string(float_format="{:.3f}".format, na_rep="-")])
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -176,16 +177,12 @@ def main(arguments: list[str] | None = None) -> int:
     add_option(parser)
     options = parser.parse_args(arguments)
     use(options.engine)
-    try:
-        run = find_run(options.run)
-        if options.data_dir is None:
-            examine(run, options.again)
-            figures = run.metrics()["test"]
-        else:
-            figures = evaluate_on(run, options.data_dir, options.skip_damaged)
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    run = find_run(options.run)
+    if options.data_dir is None:
+        examine(run, options.again)
+        figures = run.metrics()["test"]
+    else:
+        figures = evaluate_on(run, options.data_dir, options.skip_damaged)
     if options.json:
         print(json.dumps(without_nan(figures), indent=2))
     else:

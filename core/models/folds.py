@@ -18,7 +18,7 @@ import pandas as pd
 
 from core.config import TrainConfig
 from core.diagnoses import CODES, RESEARCH_NOTICE, notices
-from core.errors import ConfigError, DermLensError, TrainingStopped
+from core.errors import ConfigError, command
 from core.evaluation.metrics import evaluate, sensitivity_at_specificity
 from core.models.many_runs import add_options, base_config, prepared, train_sharing
 from core.places import runs_root
@@ -103,6 +103,7 @@ def report(table: pd.DataFrame, seed: int) -> str:
     return "\n".join(lines)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 all finished, 1 not all, 130 stopped."""
     parser = argparse.ArgumentParser(
@@ -113,20 +114,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--folds", type=int, default=5, metavar="N", help="how many. Default: 5")
     add_options(parser)
     options = parser.parse_args(arguments)
-    try:
-        runs = plan(base_config(options), options.folds, options.name)
-        failed = train_sharing(runs, runs[:1], options.ray, options.jobs, options.cores)
-        finished = [run for run in runs if run.usable]
-        if finished:
-            table = tested(finished)
-            write_csv(runs_root() / f"{runs[0].id.rsplit('-', 1)[0]}.csv", table)
-            print(report(table, runs[0].config().seed), *notices(finished[0].synthetic), sep="\n")
-    except TrainingStopped as stop:
-        print(stop, flush=True)
-        return 130
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+    runs = plan(base_config(options), options.folds, options.name)
+    failed = train_sharing(runs, runs[:1], options.ray, options.jobs, options.cores)
+    finished = [run for run in runs if run.usable]
+    if finished:
+        table = tested(finished)
+        write_csv(runs_root() / f"{runs[0].id.rsplit('-', 1)[0]}.csv", table)
+        print(report(table, runs[0].config().seed), *notices(finished[0].synthetic), sep="\n")
     print(f"{len(finished)} of {len(runs)} folds finished.")
     return 1 if failed else 0
 

@@ -15,7 +15,7 @@ import openvino
 
 from core.backbones import BACKBONES
 from core.engines import ANSWER, MADE_OF, SLOPES, model_hash
-from core.errors import DermLensError, RunError
+from core.errors import RunError, command
 from core.explain.explainer import IMAGE
 from core.explain.integrated import STEPS
 from core.models.classifier import answering_pass, load_model
@@ -57,13 +57,10 @@ def write_openvino(run: Run) -> None:
         ) from error
 
 
+@command
 def main(arguments: list[str]) -> int:
     """The command line; returns the exit code."""
-    try:
-        write_openvino(Run(arguments[0]))
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    write_openvino(Run(arguments[0]))
     return 0
 
 

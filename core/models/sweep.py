@@ -22,7 +22,7 @@ import pandas as pd
 
 from core.config import TrainConfig
 from core.diagnoses import RESEARCH_NOTICE
-from core.errors import ConfigError, DermLensError, TrainingStopped
+from core.errors import ConfigError, command
 from core.models.many_runs import add_options, base_config, prepared, train_sharing, type_of, value_of
 from core.models.spread import CORES
 from core.places import runs_root
@@ -173,6 +173,7 @@ def table(trials: list[Trial]) -> pd.DataFrame:
     return found.sort_values("validation_balanced_accuracy", ascending=False, kind="stable").reset_index(drop=True)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code: 0 all finished, 1 not all, 130 stopped."""
     parser = argparse.ArgumentParser(
@@ -188,20 +189,13 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     add_options(parser)
     options = parser.parse_args(arguments)
-    try:
-        if options.trials < 1 or options.seed < 0:
-            raise ConfigError("--trials is at least 1, and --seed at least 0. Received: less.")
-        base = base_config(options)
-        trials = plan(
-            base, [Range.parse(text) for text in options.over or OVER], options.trials, options.seed, options.name
-        )
-        found = sweep(trials, options.ray, options.jobs, options.cores)
-    except TrainingStopped as stop:
-        print(stop, flush=True)
-        return 130
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 1
+    if options.trials < 1 or options.seed < 0:
+        raise ConfigError("--trials is at least 1, and --seed at least 0. Received: less.")
+    base = base_config(options)
+    trials = plan(
+        base, [Range.parse(text) for text in options.over or OVER], options.trials, options.seed, options.name
+    )
+    found = sweep(trials, options.ray, options.jobs, options.cores)
     print(found.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     print(f"{len(found)} of {len(trials)} trials finished. {ROSY}")
     return 0 if len(found) == len(trials) else 1

@@ -12,7 +12,7 @@ import numpy as np
 
 from core import predictor
 from core.engines import add_option, use
-from core.errors import DermLensError
+from core.errors import DermLensError, command
 from dashboard.__main__ import CLINIC_PORT, HOST, port_number, require_free_port
 from dashboard.login import logins, require_login
 
@@ -39,6 +39,7 @@ def serve(host: str, port: int, stop: threading.Event, mcp: bool = False) -> Non
     page.close(verbose=False)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m dashboard.clinic", description="The clinician's page.")
@@ -55,12 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     add_option(parser)
     options = parser.parse_args(arguments)
     use(options.engine)
-    try:
-        require_login(options.host)
-        require_free_port(options.host, options.port, "--port")
-    except DermLensError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    require_login(options.host)
+    require_free_port(options.host, options.port, "--port")
 
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
