@@ -10,6 +10,8 @@ from filelock import FileLock
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+if "PYTEST_XDIST_WORKER" in os.environ:  # a process a core: several threads of each would only stand in the way
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 REAL_DATA = "DERMLENS_TEST_DATA"
 NO_SKIPS = "DERMLENS_NO_SKIPS"

@@ -69,18 +69,16 @@ class RayTrunk:
         batches = list(batches)
         files = read_ahead(lambda rows, views: _files(source, rows, views), batches)
         pending: deque[tuple[Any, Batch]] = deque()
-        try:
-            for (rows, views), read in zip(batches, files, strict=True):
-                ids = [source.ids[row] for row in rows]
-                of_task = (ids, read, views, source.size, source.config)
-                pending.append((self.task.remote(*self.of_all, *of_task), (rows, views)))
-                while len(pending) >= self._at_once():
-                    yield self._first(pending, source, wait)
-            while pending:
+        # what is under way when this ends early is left to end by itself: where Ray 2.60 is told to cancel a task that
+        # just ends, it ends this process instead ("Tried to complete task that was not pending")
+        for (rows, views), read in zip(batches, files, strict=True):
+            ids = [source.ids[row] for row in rows]
+            of_task = (ids, read, views, source.size, source.config)
+            pending.append((self.task.remote(*self.of_all, *of_task), (rows, views)))
+            while len(pending) >= self._at_once():
                 yield self._first(pending, source, wait)
-        finally:
-            for reference, _ in pending:
-                self.ray.cancel(reference)
+        while pending:
+            yield self._first(pending, source, wait)
 
     def _at_once(self) -> int:
         cores = int(self.ray.cluster_resources().get("CPU", 1))

@@ -38,8 +38,10 @@ def as_dicom(pixels: np.ndarray) -> bytes:
 
 
 def test_hostile_files_get_an_answer_or_a_sentence(clinic, tmp_path):
-    files = hostile_files(tmp_path)
-    assert len(files) >= 600
+    everything = hostile_files(tmp_path)  # all of them are read in test_hostile_files.py
+    alike = [path for path in everything if path.name.startswith(("cut", "flip"))]
+    files = [path for path in everything if path not in alike] + alike[::12]
+    assert len(files) >= 100
     names = ["../../escape.jpg", "/etc/passwd", "a\\..\\b.png", "<img src=x>.jpg", "…" * 60 + ".jpg", "nul\x01.jpg"]
     served = set(Path(clinic.run.folder.parent).rglob("*"))
 

@@ -117,7 +117,8 @@ class Dashboard:
         with log.open("ab") as output:
             self.server = subprocess.Popen(
                 [sys.executable, "-c", SERVER, str(self.trainer), str(self.port)],
-                cwd=PROJECT, env={**os.environ, "DERMLENS_RUNS": str(self.runs)}, stdout=output, stderr=output,
+                cwd=PROJECT, stdout=output, stderr=output,
+                env={**os.environ, "DERMLENS_RUNS": str(self.runs), "DERMLENS_ENGINE": "tensorflow"},
             )  # fmt: skip
         self.when_it_answers(self.address, self.server, log)
 

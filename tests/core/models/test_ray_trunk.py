@@ -34,11 +34,12 @@ def two_machines():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # a socket's path has at most 107 letters
+        patch.setenv("RAY_TMPDIR", folder)
         import ray
         from ray.cluster_utils import Cluster
 
-        folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")  # a socket's path has at most 107 letters
-        nodes = Cluster(initialize_head=True, head_node_args={**NODE, "temp_dir": folder})
+        nodes = Cluster(initialize_head=True, head_node_args=NODE)
         try:
             nodes.add_node(**NODE)
             yield nodes
