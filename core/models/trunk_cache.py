@@ -33,6 +33,7 @@ from core.places import cache_root
 Wait = Callable[[], None]
 Passes = Callable[[list[Batch], Wait], Iterator[np.ndarray]]
 WHOLE, PARTIAL, LOCKED = ".f32", ".partial", ".lock"
+TICK = 1.0  # seconds between two looks whether an entry's lock is free
 
 
 class TrunkCache:
@@ -94,7 +95,7 @@ class TrunkCache:
 
     def _kept(self, path: Path, passes: Passes, rows: np.ndarray, views: np.ndarray, step: Callable) -> np.ndarray:
         """An entry, from disk or computed now."""
-        with filelock.FileLock(path.with_suffix(LOCKED)):
+        with _locked(path, lambda: step(0, len(rows), 0)):
             if not path.exists():
                 self._compute(path, passes, rows, views, step)
             os.utime(path)  # the oldest entry is the one not used for longest
@@ -213,6 +214,16 @@ def _drawing(config: TrainConfig, view: int) -> list:
         return [view % TURNS] if view % TURNS else []
     later = [[name, getattr(config, name)] for name in _LATER if getattr(config, name) != getattr(TrainConfig, name)]
     return [view, *(getattr(config, name) for name in _DRAWING), *later, *([CAMERAS] if config.colour else [])]
+
+
+def _locked(path: Path, wait: Wait) -> filelock.AcquireReturnProxy:
+    """An entry's lock, held; `wait` is called while another training computes the entry, and may raise to stop."""
+    lock = filelock.FileLock(path.with_suffix(LOCKED))
+    while True:
+        try:
+            return lock.acquire(timeout=TICK)
+        except filelock.Timeout:
+            wait()
 
 
 def _delete(entry: Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+import filelock
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from core.config import TrainConfig
 from core.data.augment import exact_turns
 from core.data.ham10000 import load_dataset
 from core.engines import ENGINES
-from core.errors import ConfigError, DatasetError
+from core.errors import ConfigError, DatasetError, TrainingStopped
 from core.models import cluster, trunk_cache, trunk_pass
 from core.models.classifier import build_classifier
 from core.models.trunk_cache import BATCH, TrunkCache
@@ -39,6 +40,22 @@ def trunk():
 def cache(trunk, tmp_path, monkeypatch):
     monkeypatch.setenv("DERMLENS_CACHE", str(tmp_path))
     return TrunkCache(trunk, TrainConfig(backbone="mobilenetv3small", weights="none"))
+
+
+def test_who_waits_for_another_trainings_outputs_can_be_stopped(cache, dataset, monkeypatch):
+    monkeypatch.setattr(trunk_cache, "TICK", 0.01)
+    looks = []
+
+    def stop(*step):
+        looks.append(step)
+        if len(looks) == 3:
+            raise TrainingStopped("enough")
+
+    with filelock.FileLock(cache.entry(dataset, dataset.images, 0).with_suffix(".lock")):
+        with pytest.raises(TrainingStopped):
+            cache.outputs(dataset, dataset.images, 0, stop)
+        assert looks == [(0, 70, 0)] * 3
+    assert len(cache.outputs(dataset, dataset.images, 0, lambda *_: None)) == 70
 
 
 def entries(cache):
