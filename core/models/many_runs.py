@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from core import engines
 from core.config import TrainConfig, plain_type
 from core.data.ham10000 import check_named_folder, named_folders
 from core.errors import ConfigError
@@ -30,10 +31,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cores", type=int, default=CORES, metavar="N", help=f"of the cluster for each training. Default: {CORES}"
     )
+    engines.add_option(parser)
 
 
 def base_config(options: argparse.Namespace) -> TrainConfig:
-    """The settings that all runs have, of `add_options`; the cluster, if any, is noted for this process.
+    """The settings that all runs have, of `add_options`; cluster and engine, if any, are noted for this process.
 
     Raises:
         ConfigError: a setting is refused.
@@ -41,6 +43,7 @@ def base_config(options: argparse.Namespace) -> TrainConfig:
     """
     if min(options.jobs, options.cores) < 1:
         raise ConfigError(f"--jobs and --cores are at least 1. Received: {options.jobs} and {options.cores}.")
+    engines.use(options.engine)
     use(options.ray)
     settings = dict(_setting(text) for text in options.set)
     if options.data_dir:

@@ -5,6 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from core.engines import chosen_engine
 from core.errors import ConfigError
 from core.models import many_runs, sweep
 from core.models import spread as spreading
@@ -119,3 +120,11 @@ def test_a_failed_trial_is_named_and_leaves_the_others_alone(base, runs_folder, 
     said = capsys.readouterr().out
     assert "sweep-x-001 did not finish: no disk" in said
     assert "sweep-x-002" not in said
+
+
+def test_the_engine_that_is_asked_for_is_that_of_all_trainings(tiny_config, runs_folder, monkeypatch):
+    monkeypatch.setenv("DERMLENS_ENGINE", "openvino")
+    seen = []
+    monkeypatch.setattr(spreading, "_as_process", lambda *_: seen.append(chosen_engine()) or "no disk")
+    sweep.main(["--data-dir", tiny_config.data_dir, "--trials", "2", "--engine", "tensorflow"])
+    assert seen == ["tensorflow"] * 2
