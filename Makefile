@@ -14,7 +14,7 @@ demo: .venv/installed
 	@exec $(BIN)/python -m dashboard
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: .venv/installed-dev
 	$(BIN)/ruff check

@@ -26,7 +26,14 @@ CHROMIUM_OPTIONS = (
     "--disable-sync",
 )
 
+LONGEST = ("test_trouble", "test_training", "test_ray_trunk", "test_joining")  # minutes each, or nearly
+
 skipped: list[str] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that at the end no process has minutes to do that others could have shared."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
