@@ -14,7 +14,6 @@ python train.py --resume 20261124-101500-efficientnetb0-head-1f3a
 
 import argparse
 import dataclasses
-import signal
 import sys
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -27,9 +26,9 @@ from core.errors import DermLensError, command
 from core.models.cluster import ADDRESS_HELP, use
 from core.presets import DEFAULT_RECIPE, PRESETS, RECIPES, configured
 from core.runs.all_runs import find_run
-from core.runs.jobs import give_way
+from core.runs.jobs import give_way, stop_on_signal, take_up
 from core.runs.queue import wait_for_turn
-from core.runs.run import STOP_REQUEST, Run
+from core.runs.run import Run
 
 NO_SETTINGS = ("resume", "run_dir", "wait", "join", "ray", "engine")  # options that no run keeps
 FOLDERS = ("data_dir", "extra_data")  # --data-dir names the first, and the further ones when it is given again
@@ -119,7 +118,7 @@ def open_run(options: argparse.Namespace) -> Run:
     run = find_run(resume)
     if run.usable:
         raise DermLensError(f"Only an unfinished run can go on. Received: run {run.id!r}, which is finished.")
-    (run.folder / STOP_REQUEST).unlink(missing_ok=True)  # of a process that was ended before it could answer it
+    take_up(run)
     return run
 
 
@@ -154,7 +153,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     use(options.ray)
     run = open_run(options)
-    _stop_on_signal(run)
+    stop_on_signal(run)
     if options.wait:
         wait_for_turn(run)
     from core.models.training import train  # TensorFlow takes seconds to load: --help should not
@@ -175,18 +174,6 @@ def examine_afterwards(run: Run) -> None:
         examine(run)
     except DermLensError as error:
         print(f"warning: not examined to the end: {error}", file=sys.stderr, flush=True)
-
-
-def _stop_on_signal(run: Run) -> None:
-    """The first Ctrl-C or termination asks to stop after the step; the second one ends at once."""
-
-    def ask(number: int, _frame: object) -> None:
-        (run.folder / STOP_REQUEST).touch()
-        print("Stopping after this step. Once more to end at once.", flush=True)
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ask)
 
 
 def headline(run: Run) -> str:

@@ -7,6 +7,7 @@ Plain data, so that forms and command lines can offer the networks without loadi
 from dataclasses import dataclass
 
 HEAD, ALL = "head", "all"
+IMAGENET, NO_WEIGHTS = "imagenet", "none"  # what weights are called that are no file of the user's
 
 
 @dataclass(frozen=True)

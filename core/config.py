@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
-from core.backbones import BACKBONES, HEAD
+from core.backbones import BACKBONES, HEAD, IMAGENET, NO_WEIGHTS
 from core.errors import ConfigError
 
 BACKBONE_CUTS = {name: backbone.cuts for name, backbone in BACKBONES.items()}
@@ -77,7 +77,7 @@ class TrainConfig:
         "efficientnetb0", "The ImageNet network that sees the image.", "Network", choices=tuple(BACKBONES)
     )
     weights: str = _setting(
-        "imagenet",
+        IMAGENET,
         "'imagenet', 'none' (start from noise: for tests), or the path of a local weights file.",
         "Network",
     )
@@ -296,7 +296,7 @@ class TrainConfig:
         changes: dict[str, Any] = {}
         for name in ("weights", "teacher"):  # these may be names as well
             path = whole(getattr(self, name))
-            if path and os.path.exists(path):
+            if path and os.path.exists(path) and getattr(self, name) not in (IMAGENET, NO_WEIGHTS):
                 changes[name] = path
         return dataclasses.replace(
             self,

@@ -10,8 +10,9 @@ import argparse
 import json
 import sys
 import threading
+import time
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,6 +34,8 @@ from core.explain.explainer import BATCH, Explainer
 from core.prediction import REASONS, STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.runs.all_runs import find_run, named_or_served
 from core.runs.run import CALIBRATION, MODEL, OUTLIERS, Run
+
+TELLING = 10.0  # seconds between two lines on how far it is
 
 
 @dataclass(frozen=True)
@@ -166,11 +169,34 @@ class Predictor:
             answers += self._predict_batch(originals[batch], people[batch])
         return answers
 
+    def one_by_one(
+        self, images: Sequence[ImageSource], patients: Sequence[Patient | None] | None = None
+    ) -> Iterator[Prediction]:
+        """As `predict_many`, for thousands of images: none is kept, and standard error is told how far it is."""
+        started = last = time.monotonic()
+        for start in range(0, len(images), BATCH):
+            batch = slice(start, start + BATCH)
+            yield from self.predict_many(images[batch], patients and patients[batch])
+            done = min(start + BATCH, len(images))
+            if time.monotonic() - last > TELLING or done == len(images):
+                last = time.monotonic()
+                speed = done / max(last - started, 1e-9)
+                print(f"{done:,} of {len(images):,} images, {speed:.0f} images/s", file=sys.stderr, flush=True)
+
+    def trust_in(self, patients: Sequence[Patient]) -> Trust:
+        """What judges a folder of images: another one where nothing is known of any of these people."""
+        of_people = any(self._judge_of(person) is self._of_people for person in patients)
+        return (self._of_people if of_people else self._of_images).trust
+
+    def _judge_of(self, person: Patient) -> "_Judge":
+        known = person if self.term is None else self.term.understood(person)
+        return self._of_images if known == NOBODY else self._of_people
+
     def _predict_batch(self, originals: Sequence[np.ndarray], people: Sequence[Patient]) -> list[Prediction]:
         pixels = np.stack([model_input(original, self.size) for original in originals])
         alone, maps, features = self._network.answer(pixels)
         logits = alone if self.term is None else alone + self.term.added(people)
-        judges = [self._of_images if person == NOBODY else self._of_people for person in people]
+        judges = [self._judge_of(person) for person in people]
         strangeness = self._strangeness(features)
         beats = self._heatmap_beats()
         answers = [

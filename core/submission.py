@@ -14,7 +14,6 @@ import argparse
 import filecmp
 import os
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +30,13 @@ from core.errors import DatasetError, RunError, command
 from core.evaluation.calibration import calibrated
 from core.evaluation.patient import NOBODY, Patient, patients_of
 from core.evaluation.results import training_weights
-from core.predictor import BATCH, Predictor
+from core.predictor import Predictor
 from core.runs.all_runs import find_run
 from core.runs.files import write_csv
 from core.runs.run import Run
 
 COLUMNS = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")  # the challenge's order and names
 SCORES = ("balanced", "calibrated")
-PROGRESS = 10.0  # seconds between two lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,22 +160,13 @@ def _patients(folder: Path, names: list[str]) -> list[Patient]:
 def _predict(
     predictor: Predictor, paths: dict[str, str], patients: list[Patient] | None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Logits and probabilities, both (n, 7), and what the run refuses, with its reasons; says how far it is."""
-    names = list(paths)
+    """Logits and probabilities, both (n, 7), and what the run refuses, with its reasons."""
     answers: list[tuple[np.ndarray, np.ndarray]] = []
     refused = []
-    started = last = time.monotonic()
-    for start in range(0, len(names), BATCH):
-        batch = names[start : start + BATCH]
-        people = patients and patients[start : start + BATCH]
-        for name, answer in zip(batch, predictor.predict_many([paths[name] for name in batch], people), strict=True):
-            answers.append((answer.logits, answer.probabilities))
-            if answer.refused:
-                refused.append(f"{name} ({', '.join(answer.refusals)})")
-        if time.monotonic() - last > PROGRESS or len(answers) == len(names):
-            last = time.monotonic()
-            speed = len(answers) / max(last - started, 1e-9)
-            print(f"{len(answers):,} of {len(names):,} images, {speed:.0f} images/s", file=sys.stderr, flush=True)
+    for name, answer in zip(paths, predictor.one_by_one(list(paths.values()), patients), strict=True):
+        answers.append((answer.logits, answer.probabilities))
+        if answer.refused:
+            refused.append(f"{name} ({', '.join(answer.refusals)})")
     logits, probabilities = (np.array(values) for values in zip(*answers, strict=True))
     return logits, probabilities, refused
 

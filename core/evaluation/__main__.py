@@ -12,7 +12,6 @@ import argparse
 import json
 import re
 import sys
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +29,7 @@ from core.evaluation.examination import examine
 from core.evaluation.patient import Patient, patients_of
 from core.evaluation.results import prediction_table
 from core.evaluation.subgroups import subgroup_figures
-from core.predictor import BATCH, Predictor
+from core.predictor import Predictor
 from core.runs.all_runs import find_run
 from core.runs.files import without_nan
 from core.runs.jobs import give_way
@@ -86,24 +85,19 @@ class _Answers:
 
 
 def _predict(predictor: Predictor, paths: list[str], patients: list[Patient]) -> _Answers:
-    """Ask the run of every image; says on standard error how far it is."""
+    """Ask the run of every image."""
     logits, strangeness, quality = [], [], []
-    started = last = time.monotonic()
-    for start in range(0, len(paths), BATCH):
-        for prediction in predictor.predict_many(paths[start : start + BATCH], patients[start : start + BATCH]):
-            logits.append(prediction.logits)
-            strangeness.append(prediction.strangeness)
-            quality.append(prediction.quality.to_row())
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            speed = len(logits) / (last - started)
-            print(f"{len(logits):,} of {len(paths):,} images, {speed:.0f} images/s", file=sys.stderr, flush=True)
+    for prediction in predictor.one_by_one(paths, patients):
+        logits.append(prediction.logits)
+        strangeness.append(prediction.strangeness)
+        quality.append(prediction.quality.to_row())
     return _Answers(np.array(logits), np.array(strangeness), pd.DataFrame(quality))
 
 
 def _store(run: Run, predictor: Predictor, dataset: Dataset, answers: _Answers, known: int) -> dict[str, Any]:
     """Compute the figures and write them with what is behind them; the same data set replaces its last time."""
-    images, trust, seed = dataset.images, predictor.trust, run.config().seed
+    images, seed = dataset.images, run.config().seed
+    trust = predictor.trust_in(patients_of(images))
     labels, lesions = images["dx"].map(CODES.index).to_numpy(), images["lesion_id"].to_numpy()
     figures = trust.figures(labels, answers.logits, lesions, answers.strangeness, seed)
     probabilities = trust.calibration.probabilities(answers.logits)

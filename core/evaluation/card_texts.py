@@ -19,9 +19,12 @@ RESULTS = (
 
 SPLIT = (
     "Split: by lesion, stratified by diagnosis, set by the seed. All images of a lesion stand in one part, which is "
-    "checked before training. Training fits the weights; validation chooses the epoch; calibration fits the "
-    "temperature, the thresholds and the prediction sets; test is looked at once. `splits.csv` names each image's part."
+    "checked before training. Training fits the weights; validation {validation}; calibration fits the temperature, "
+    "the thresholds and the prediction sets; test is looked at once. `splits.csv` names each image's part."
 )
+
+CHOOSES = "chooses the epoch"
+CHOOSES_NOTHING = "is watched and chooses nothing, as the weights are a mean over the last epochs"
 
 LEAKAGE = (
     "Had the split been made by image, these shares of the held-out images would have shown a lesion that is in "
@@ -58,7 +61,7 @@ LIMITS = (
     "**Probabilities hold where the diagnoses are as common** as in the data above; in another practice they are "
     "others, and so are PPV and NPV.",
     "**A heatmap shows what moved the network**, not where the disease is, and no reason a dermatologist would give.",
-    "**One training, one seed.** Another seed gives other figures; the intervals do not cover that.",
+    "**One split, one seed.** Another seed gives other figures; the intervals do not cover that.",
     "**It has been tried by nobody in care.** What it does to those who read it is not known.",
 )
 

@@ -181,7 +181,7 @@ def _data(facts: _Facts) -> list[str]:
     lines = [
         "Diagnoses of each part:",
         tables.split_table(facts.splits),
-        texts.SPLIT,
+        texts.SPLIT.format(validation=texts.CHOOSES_NOTHING if facts.settings.get("average_last") else texts.CHOOSES),
         f"Lesions that stand in more than one part: {tables.number(tables.leaks(facts.splits))}.",
     ]
     if left_out:

@@ -102,11 +102,12 @@ class Trust:
         """
         offsets = values.get("offsets", {})
         sets, refusal = values.get("prediction_sets", {}), values.get("refusal", {})
+        points = values.get("operating_points")  # without a threshold where calibration has no such lesion
         return cls(
             Calibration(float(values["temperature"]), np.array([offsets.get(code, 0.0) for code in CODES])),
             sets.get("level"),
             sets.get("scores"),
-            values.get("operating_points"),
+            points and {name: point for name, point in points.items() if point["threshold"] is not None},
             refusal.get("threshold"),
             refusal.get("false_refusals"),
         )

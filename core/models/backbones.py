@@ -4,12 +4,11 @@ from pathlib import Path
 
 import keras
 
-from core.backbones import Backbone
+from core.backbones import IMAGENET, NO_WEIGHTS, Backbone
 from core.errors import WeightsError
 from core.models import efficientnet_lite0
 
 PIXEL_RANGE = (0, 255)
-IMAGENET, NO_WEIGHTS = "imagenet", "none"
 
 
 def build_features(backbone: Backbone, pixels: keras.KerasTensor, weights: str) -> keras.KerasTensor:

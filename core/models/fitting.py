@@ -342,7 +342,7 @@ def _take_note(state: FitState, config: TrainConfig, row: dict[str, Any]) -> Non
     state.best = max(state.best, row["val_balanced_accuracy"])
     state.epochs_without_better = 0 if better else state.epochs_without_better + 1
     lower = row["val_loss"] < state.lowest_loss - 1e-4  # Keras's min_delta
-    state.lowest_loss = min(state.lowest_loss, row["val_loss"])
+    state.lowest_loss = row["val_loss"] if lower else state.lowest_loss
     state.epochs_without_lower = 0 if lower else state.epochs_without_lower + 1
     if state.epochs_without_lower >= config.reduce_lr_patience:
         state.learning_rate *= config.reduce_lr_factor

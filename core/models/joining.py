@@ -7,7 +7,9 @@ the heatmaps needs a look at some images.
 import dataclasses
 import itertools
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from core.evaluation.results import write_results
 from core.evaluation.trust import Strangeness
 from core.explain.ensemble import Ensemble
 from core.explain.explainer import BATCH
+from core.places import runs_root
 from core.runs.progress import Progress
 from core.runs.run import (
     CALIBRATION,
@@ -93,7 +96,8 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
 
     some = np.flatnonzero(splits["split"] == "calibration")[:SCALE_IMAGES]
     scale = heatmap_scale(answering_ensemble(run), images.iloc[some], logits[some])
-    shutil.copyfile(members[-1].folder / FEATURES, run.folder / FEATURES)  # the last ones of an answer's features
+    with _copying(members[-1], run.folder):
+        shutil.copyfile(members[-1].folder / FEATURES, run.folder / FEATURES)  # the last ones of an answer's features
     write_results(run, splits, logits, strangeness, scale, len(some), added)
 
 
@@ -185,25 +189,58 @@ def join_finished(runs: Sequence[Run], folder: Path | None = None) -> Run:
     if len(each) < 2:
         raise RunError(f"An ensemble has two networks or more. Received: {len(each)}. Name another run.")
     check_together(each)
-    run = Run.create(dataclasses.replace(each[0].config(), ensemble=len(each)), folder)
+    root = folder.absolute().parent if folder else runs_root()
+    # all copies are there before the run is: what is left of an interrupted attempt cannot be mistaken for one
+    with _place_beside(root) as place:
+        for number, member in enumerate(each):
+            _copy(member, place / MEMBERS / str(number + 1))
+        run = Run.create(dataclasses.replace(each[0].config(), ensemble=len(each)), folder)
+        (place / MEMBERS).rename(run.folder / MEMBERS)
     progress = Progress(run, run.config().epochs)
     with run.writing(), progress.telling():
-        for number, member in enumerate(each):
-            _copy(member, run.folder / MEMBERS / str(number + 1))
         join(run, run.members(), progress)
     return run
 
 
-def _copy(member: Run, folder: Path) -> None:
-    """Without its log, its examination and its evaluations. The configuration comes last: it makes it a run."""
+@contextmanager
+def _place_beside(root: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards, on the disk of the runs.
+
+    Raises:
+        RunError: it cannot be written.
+    """
     try:
+        root.mkdir(parents=True, exist_ok=True)
+        place = tempfile.mkdtemp(dir=root, prefix=".joining.")
+    except OSError as error:
+        raise RunError(
+            f"Runs are kept in {root}. Received: {error.strerror or error}. Free some disk, or name another folder "
+            "with DERMLENS_RUNS."
+        ) from error
+    try:
+        yield Path(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _copy(member: Run, folder: Path) -> None:
+    """Without its log, its examination and its evaluations."""
+    with _copying(member, folder):
         folder.mkdir(parents=True)
         if (member.folder / OPENVINO).is_dir():
             shutil.copytree(member.folder / OPENVINO, folder / OPENVINO)
         for name in MEMBER_FILES:
             if (member.folder / name).is_file():
                 shutil.copyfile(member.folder / name, folder / name)
+
+
+@contextmanager
+def _copying(member: Run, folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise RunError(
-            f"Run {member.id!r} must be copied to {folder}. Received: {error.strerror or error}. Free some disk."
+            f"Files of run {member.id!r} must be copied to {folder}. Received: {error.filename}: "
+            f"{error.strerror or error}. Free some disk, or make anew what is missing: python -m core.evaluation --run "
+            f"{member.folder} --again"
         ) from error

@@ -4,6 +4,7 @@ Trials of a sweep and members of an ensemble know nothing of each other, so that
 cluster all machines must see the folders of runs, data and trunk outputs at the same place, on a shared file system.
 """
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,11 +17,12 @@ from core.engines import THREADS
 from core.errors import ClusterError, DermLensError, TrainingStopped
 from core.models.cluster import ENVIRONMENT, connect
 from core.places import PROJECT, cache_root, runs_root
-from core.runs.jobs import give_way
+from core.runs.jobs import give_way, stop_on_signal, take_up
 from core.runs.run import LOG, STOP_REQUEST, Run
 
 RETRIES = 5  # of a run whose worker or machine is lost: it goes on from its last whole epoch
 CORES = 2  # of a cluster's machine, for one training
+TAKEN_OUT = "Stopped before it began."
 TICK = 1.0  # seconds between two looks
 
 
@@ -51,7 +53,7 @@ def spread(
     if not todo:
         return {}
     for run in todo:
-        (run.folder / STOP_REQUEST).unlink(missing_ok=True)
+        take_up(run)
     reasons = _on_cluster(todo, address, cores, wait) if address else _here(todo, jobs)
     return {run.id: reason for run, reason in zip(todo, reasons, strict=True) if reason}
 
@@ -120,8 +122,8 @@ def _as_process(run: Run, settings: dict[str, str]) -> str:
         run: prepared.
         settings: environment variables that hold where the user has not set them.
     """
-    if run.stop_requested():
-        return "Stopped before it began."
+    if _taken_out(run):
+        return TAKEN_OUT
     with (run.folder / LOG).open("ab") as log:
         command = (sys.executable, "-u", "-m", "core.models.spread", str(run.folder))
         environment = settings | os.environ | _places()
@@ -140,10 +142,19 @@ def _as_task(folder: str) -> str:
             "Put runs, data and cache on a file system that all machines share (DERMLENS_RUNS, DERMLENS_CACHE)."
         )
     run = Run(folder)
-    if run.stop_requested():
-        return "Stopped before it began."
+    if _taken_out(run):
+        return TAKEN_OUT
     with (run.folder / LOG).open("a") as log, redirect_stdout(log), redirect_stderr(log):
         return _train(run)
+
+
+def _taken_out(run: Run) -> bool:
+    """Whether somebody has stopped it while others were trained; its status then says so."""
+    if not run.stop_requested():
+        return False
+    run.write_status(dataclasses.replace(run.status(), state="stopped", message=TAKEN_OUT))
+    (run.folder / STOP_REQUEST).unlink(missing_ok=True)
+    return True
 
 
 def _train(run: Run) -> str:
@@ -160,6 +171,8 @@ def _train(run: Run) -> str:
 
 if __name__ == "__main__":
     give_way()
-    reason = _train(Run(sys.argv[1]))
+    run = Run(sys.argv[1])
+    stop_on_signal(run)
+    reason = _train(run)
     if reason:
         sys.exit(f"error: {reason}")

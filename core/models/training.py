@@ -102,6 +102,7 @@ def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
 
 def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     started = time.monotonic()
+    earlier = float(run.history()["seconds"].sum())  # of epochs that another process has trained
     keras.utils.set_random_seed(config.seed + config.repeat)
     tf.config.experimental.enable_op_determinism()
 
@@ -153,7 +154,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     strangeness = fit_strangeness(run, features, classifier.pooled, config, dataset, splits, progress)
     write_results(run, splits, logits, strangeness, scale, len(some), added)
     manifest = run.manifest()
-    manifest["seconds"] = round(time.monotonic() - started, 1)
+    manifest["seconds"] = round(earlier + time.monotonic() - started, 1)
     manifest["speed"] = _speed(sources.cache, features)
     run.write_json(MANIFEST, manifest)
 
@@ -301,7 +302,7 @@ def _write_manifest(
         MANIFEST,
         {
             "schema_version": SCHEMA_VERSION,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "created": run.manifest().get("created") or datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": list(CODES),
             "backbone": config.backbone,
             "train_from": config.train_from,

@@ -9,8 +9,10 @@ run leaves nothing half-written in use; what it had is kept and gone on with.
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -48,7 +50,14 @@ class TrunkCache:
         self.trunk = trunk
         self.config = config
         self.folder = cache_root() / "trunk"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.folder).close()
+        except OSError as error:
+            raise DatasetError(
+                f"Trunk outputs are kept in {self.folder}. Received: {error.strerror or error}. Check who may write "
+                "there, or move the cache with DERMLENS_CACHE."
+            ) from error
         self.shape = tuple(trunk.output.shape[1:])
         self.row_bytes = int(np.prod(self.shape)) * ROW_TYPE.itemsize
         # machines of a cluster compute on their cores, whatever the first one has
@@ -121,12 +130,16 @@ class TrunkCache:
                 f"Trunk outputs must fit within cache_gb. Received: {self.config.cache_gb:g} GB for "
                 f"{wanted / 1e9:.1f} GB. Raise --cache-gb, take fewer --views, or train from higher up."
             )
-        others = [path for path in self.folder.iterdir() if path.suffix in (WHOLE, PARTIAL) and path.stem not in keep]
-        others.sort(key=lambda path: path.stat().st_mtime)
-        size = sum(path.stat().st_size for path in others)
-        while others and size + wanted > limit:
-            oldest = others.pop(0)
-            size -= oldest.stat().st_size
+        others = []
+        for path in self.folder.iterdir():
+            if path.suffix in (WHOLE, PARTIAL) and path.stem not in keep:
+                with suppress(FileNotFoundError):  # another training makes room too
+                    others.append((path.stat().st_mtime, path.stat().st_size, path))
+        size = sum(bytes_ for _, bytes_, _ in others)
+        for _, bytes_, oldest in sorted(others):
+            if size + wanted <= limit:
+                break
+            size -= bytes_
             _delete(oldest)
         return wanted / 1e9
 

@@ -20,6 +20,7 @@ from core.errors import RunBusyError, RunError
 from core.places import PROJECT, runs_root
 from core.runs.all_runs import list_runs
 from core.runs.run import ACTIVE, LOG, STOP_REQUEST, Run
+from core.runs.status import Status
 
 RESUMABLE = ("failed", "stopped", "lost")
 COMMAND = (sys.executable, "-u", str(PROJECT / "train.py"))
@@ -113,15 +114,48 @@ def stop(run: Run) -> None:
         return
     try:
         (run.folder / STOP_REQUEST).touch()
-        if status.pid is not None and status.pid != os.getpid():
+        if status.pid not in (None, os.getpid()) and _is_its_own(run, status):
             os.kill(status.pid, signal.SIGTERM)
-    except ProcessLookupError:
+    except (ProcessLookupError, psutil.NoSuchProcess):
         pass  # it ended in between; its status says how
     except OSError as error:
         raise RunError(
             f"Only who started a run can stop it. Received: run {run.id!r}, process {status.pid} "
             f"({error.strerror or error}). Ask its owner."
         ) from error
+
+
+def _is_its_own(run: Run, status: Status) -> bool:
+    """Whether the process of a run trains this run: that of a queued one may be training others, such as a sweep's."""
+    return status.state == "running" or str(run.folder) in psutil.Process(status.pid).cmdline()
+
+
+def stop_on_signal(run: Run) -> None:
+    """The first Ctrl-C or termination asks this process's run to stop after its step; the second ends it at once."""
+
+    def ask(number: int, _frame: object) -> None:
+        (run.folder / STOP_REQUEST).touch()
+        print("Stopping after this step. Once more to end at once.", flush=True)
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask)
+
+
+def take_up(run: Run) -> None:
+    """Before a run is trained by this process: a request to stop an earlier one is no longer of interest.
+
+    Raises:
+        RunBusyError: another process trains it.
+    """
+    status = run.status()
+    if status.state == "running" and status.pid != os.getpid():
+        raise RunBusyError(
+            f"A run is trained by one process at a time. Received: run {run.id!r}, under way in process {status.pid}. "
+            "Wait for it, or stop it."
+        )
+    if status.state not in ACTIVE:
+        (run.folder / STOP_REQUEST).unlink(missing_ok=True)
 
 
 def give_way() -> None:

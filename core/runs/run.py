@@ -99,7 +99,9 @@ class Run:
             name = f"{moment}-{config.backbone}-{config.train_from}-{secrets.token_hex(2)}"
             folder = runs_root() / name
         folder = Path(folder)
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        # a status alone is what a full disk or a kill has left of an earlier attempt
+        held = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name] * folder.exists()
+        if any(name != STATUS and not name.endswith(".tmp") for name in held):
             go_on = f", or go on with this run through --resume {folder}" if (folder / CONFIG).is_file() else ""
             raise RunError(
                 f"A new run needs an empty folder. Received: {str(folder)!r}, which holds files or is one. "

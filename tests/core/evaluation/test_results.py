@@ -1,5 +1,7 @@
 """What a finished run says in figures: one table of predictions, and one way from logits to everything else."""
 
+import json
+
 import numpy as np
 import pandas as pd
 
@@ -7,7 +9,8 @@ from core.config import TrainConfig
 from core.diagnoses import CODES
 from core.evaluation.calibration import calibrated
 from core.evaluation.results import prediction_table, training_weights, write_results
-from core.evaluation.trust import Strangeness
+from core.evaluation.trust import Strangeness, Trust
+from core.runs.files import without_nan
 from core.runs.run import Run
 
 
@@ -107,3 +110,14 @@ def test_a_training_without_class_weights_is_not_corrected_for_them(tmp_path):
     plain = training_weights(Run.create(TrainConfig(class_weights=False), tmp_path / "b"), splits)
     assert (plain == 1).all()
     assert weighted[CODES.index("df")] > 5 * weighted[CODES.index("nv")]
+
+
+def test_a_calibration_part_without_a_melanoma_gives_no_threshold_and_an_answer_all_the_same():
+    labels = np.repeat([CODES.index(code) for code in CODES if code != "mel"], 10)
+    logits = np.random.default_rng(0).normal(size=(len(labels), 7)).astype(np.float32)
+    fitted = Trust.fit(TrainConfig(), logits, labels, np.ones(7))
+    written = json.loads(json.dumps(without_nan(fitted.to_dict())))
+    trust = Trust.from_dict(written)
+    assert set(trust.points) == {"malignant"}
+    figures = trust.figures(labels, logits, np.arange(len(labels)).astype(str))
+    assert set(figures["operating_points"]) == {"malignant"}

@@ -21,9 +21,7 @@ from core.models.frozen import frozen
 @pytest.mark.parametrize("name", BACKBONES)
 def test_every_network_has_features_from_early_to_late(name):
     backbone = BACKBONES[name]
-    layers = feature_layers(backbone)
-    assert layers == tuple(backbone.blocks.values())
-    assert len(layers) >= 4
+    assert len(feature_layers(backbone)) >= 4
 
 
 def test_more_than_200_pictures_are_no_dermatoscopy():

@@ -17,7 +17,7 @@ from core.evaluation.results import training_weights
 from core.models import fitting
 from core.models.devices import Machine
 from core.models.fitting import Examples, FitState, Objective, fit, step_rates
-from core.runs.run import CHECKPOINT, HISTORY, Run
+from core.runs.run import CHECKPOINT, Run
 
 INPUTS = 4
 RARE = np.array([0.02, 0.02, 0.04, 0.02, 0.1, 0.78, 0.02])  # shares of the diagnoses
@@ -273,11 +273,21 @@ def test_the_new_recipe_goes_on_as_if_unbroken(tmp_path):
     assert len(histories[0]) == NEW.epochs
 
 
-def test_two_seeds_mix_differently(tmp_path):
-    one, _ = fitted(NEW, tmp_path / "one")
-    other, _ = fitted(dataclasses.replace(NEW, seed=8), tmp_path / "other")
-    assert not one.history()["loss"].equals(other.history()["loss"])
-    assert (one.folder / HISTORY).exists()
+def rates(losses: list[float], patience: int) -> list[float]:
+    """The step size after each epoch with such a validation loss."""
+    config = dataclasses.replace(PLAIN, reduce_lr_patience=patience, reduce_lr_factor=0.5)
+    state, found = FitState(1.0), []
+    for loss in losses:
+        fitting._take_note(state, config, {"val_balanced_accuracy": 0.5, "val_loss": loss})
+        found.append(state.learning_rate)
+    return found
+
+
+def test_a_plateau_cuts_the_step_size_as_keras_does():
+    assert rates([1.0] * 6, 2) == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    assert rates([1.0, 1.1, 0.9, 1.0, 1.0, 0.8], 2) == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+    creeping = [1.0 - 6e-5 * epoch for epoch in range(12)]  # 1e-4 lower every second epoch
+    assert rates(creeping, 2) == [1.0] * 12
 
 
 def test_a_teacher_is_imitated_beside_the_labels():

@@ -141,9 +141,45 @@ def test_a_folder_to_hand_in_and_a_folder_to_evaluate_on_bring_their_people(pair
     shown = handed_in[[code.upper() for code in CODES]].to_numpy()
     np.testing.assert_allclose(shown, said[PROBABILITIES].to_numpy(), atol=1e-3)
     evaluate_on(pair, tmp_path)
-    (folder,) = (pair.folder / EVALUATIONS).iterdir()
+    (folder,) = (path for path in (pair.folder / EVALUATIONS).iterdir() if path.name.startswith(tmp_path.name))
     evaluated = pd.read_csv(folder / PREDICTIONS).set_index("image_id").loc[sorted(names)]
     np.testing.assert_allclose(evaluated[PROBABILITIES].to_numpy(), said[PROBABILITIES].to_numpy(), atol=1e-3)
+
+
+def test_a_folder_that_tells_nothing_of_its_people_is_judged_as_images_alone_are(pair, recorded, tmp_path):
+    paths, _ = recorded
+    labels = pair.predictions().set_index("image_id")["dx"]
+    for path in paths:
+        shutil.copy(path, tmp_path)
+    names = [Path(path).stem for path in paths]
+    table = pd.DataFrame({"image_id": names, "dx": labels[names].to_numpy(), "sex": "unknown"})
+    table.to_csv(tmp_path / METADATA_NAMES[0], index=False)
+    figures = evaluate_on(pair, tmp_path)
+    predictor = Predictor(pair)
+    bare = predictor.predict_many(paths)
+    (folder,) = (path for path in (pair.folder / EVALUATIONS).iterdir() if path.name.startswith(tmp_path.name))
+    told = pd.read_csv(folder / PREDICTIONS).set_index("image_id").loc[names, PROBABILITIES]
+    np.testing.assert_allclose(told, [answer.probabilities for answer in bare], atol=1e-3)
+    assert figures["operating_points"]["melanoma"]["threshold"] == bare[0].points[0].threshold
+    unknown = predictor.predict_many(paths, [patient.Patient(None, "unknown", "moon")] * len(paths))
+    for answer, same in zip(unknown, bare, strict=True):
+        np.testing.assert_array_equal(answer.probabilities, same.probabilities)
+        assert answer.points == same.points and not answer.patient_used
+
+
+def test_a_join_that_was_interrupted_leaves_nothing_that_could_be_gone_on_with(pair, runs_folder, monkeypatch):
+    copied, copyfile = [], shutil.copyfile
+
+    def full(source, target, **how):
+        copied.append(target)
+        if len(copied) > 15:
+            raise OSError(28, "No space left on device", str(target))
+        return copyfile(source, target, **how)
+
+    monkeypatch.setattr("core.models.joining.shutil.copyfile", full)
+    with pytest.raises(RunError, match="No space left on device"):
+        join_finished(pair.members())
+    assert len(copied) == 16 and list(runs_folder.iterdir()) == []
 
 
 def test_joined_afterwards_it_is_the_same_run(pair, tmp_path):

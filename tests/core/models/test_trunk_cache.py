@@ -58,6 +58,29 @@ def test_who_waits_for_another_trainings_outputs_can_be_stopped(cache, dataset, 
     assert len(cache.outputs(dataset, dataset.images, 0, lambda *_: None)) == 70
 
 
+def test_two_trainings_that_make_room_at_once_do_not_stumble_over_each_other(cache, monkeypatch):
+    for name in ("one", "two"):
+        (cache.folder / f"{name}.f32").write_bytes(bytes(100))
+    deleted = trunk_cache._delete
+
+    def both(path):
+        for each in cache.folder.glob("*.f32"):
+            each.unlink()
+        deleted(path)
+
+    monkeypatch.setattr(trunk_cache, "_delete", both)
+    object.__setattr__(cache.config, "cache_gb", (10 * cache.row_bytes + 50) / 1e9)  # below the form's bound
+    cache.make_room({cache.folder / "own.f32": 10})
+    assert entries(cache) == []
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(trunk, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("DERMLENS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(DatasetError, match="DERMLENS_CACHE"):
+        TrunkCache(trunk, TrainConfig())
+
+
 def entries(cache):
     return sorted(path.name for path in cache.folder.iterdir() if path.suffix == ".f32")
 

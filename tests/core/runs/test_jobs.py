@@ -14,12 +14,14 @@ import filelock
 import psutil
 import pytest
 
+import train
 from core.config import TrainConfig
 from core.errors import RunBusyError, RunError
+from core.models.spread import spread
 from core.places import PROJECT
 from core.runs import jobs
 from core.runs.all_runs import list_runs, served_run
-from core.runs.run import Run, Status
+from core.runs.run import STOP_REQUEST, Run, Status
 
 # a train.py that trains nothing; it is called as the real one is: --resume FOLDER
 TRAINER = f"""
@@ -338,6 +340,32 @@ def test_the_dashboard_that_only_made_a_run_is_not_killed_by_stopping_it(runs_fo
     assert run.status().pid == os.getpid()
     jobs.stop(run)
     assert run.stop_requested()
+
+
+def test_a_trial_that_waits_is_taken_out_and_those_before_it_go_on(runs_folder):
+    """Its status is of the process that trains the trials before it."""
+    waiting = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        run = Run.create(TrainConfig())
+        started_at = psutil.Process(waiting.pid).create_time()
+        run.write_status(dataclasses.replace(run.status(), pid=waiting.pid, pid_started=started_at))
+        jobs.stop(run)
+        assert run.stop_requested() and waiting.poll() is None
+        assert spread([run]) == {run.id: "Stopped before it began."}
+        assert state(run) == "stopped" and not run.stop_requested()
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
+def test_a_run_that_is_trained_is_not_taken_up_and_keeps_its_request_to_stop(trainer):
+    trainer()
+    run = started()
+    (run.folder / STOP_REQUEST).touch()
+    before = run.status().pid
+    assert train.main(["--resume", run.id, "--wait"]) == 1
+    wait_for(lambda: state(run) == "stopped")
+    assert run.status().pid == before
 
 
 def test_figures_of_the_last_time_are_gone_when_it_goes_on(trainer, runs_folder):

@@ -57,6 +57,14 @@ def test_a_folder_that_holds_files_is_refused(make, tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
+def test_what_a_kill_has_left_of_an_earlier_attempt_is_no_run(tmp_path):
+    """Sweeps, folds and ensembles name their folders themselves: the same command has to go on."""
+    folder = tmp_path / "sweep-a-001"
+    Run.create(TrainConfig(), folder)
+    (folder / "config.json").rename(folder / ".config.json.1.2.tmp")
+    assert Run.create(TrainConfig(seed=3), folder).config().seed == 3
+
+
 def test_a_full_disk_is_a_run_error(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
