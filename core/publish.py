@@ -244,7 +244,10 @@ def _kind(run: Run) -> Kind:
 
 
 def _card(run: Run) -> str:
-    return run.model_card() or model_card(run)
+    card = run.model_card() or model_card(run)
+    for number, name in enumerate(run.evaluations(), 1):  # made of a folder's name
+        card = card.replace(name, f"external data {number}")
+    return card
 
 
 def _space_readme(run: Run, kind: Kind) -> str:

@@ -21,10 +21,12 @@ import numpy as np
 import pandas as pd
 
 from core.data.columns import read_people
-from core.data.ham10000 import EXAMPLES, NO_IMAGES
+from core.data.ham10000 import EXAMPLES
 from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
+from core.data.masks import SUFFIX as MASK
 from core.data.splits import class_weights
+from core.data.walking import walk
 from core.diagnoses import CODES, notices
 from core.errors import DatasetError, RunError, command
 from core.evaluation.calibration import calibrated
@@ -106,11 +108,10 @@ def _named_images(folder: Path) -> dict[str, str]:
         raise DatasetError(f"--images must name a folder. Received: {str(folder)!r}, which is none. Correct it.")
     found: dict[str, str] = {}
     clashes = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not NO_IMAGES.match(name))
-        for name in sorted(names):
+    for parent, names in walk(folder):
+        for name in names:
             stem, suffix = os.path.splitext(name)
-            if name.startswith(".") or suffix.lower() not in SUFFIXES:
+            if suffix.lower() not in SUFFIXES or name.endswith(MASK):
                 continue
             path = os.path.join(parent, name)
             if not filecmp.cmp(found.setdefault(stem, path), path, shallow=False):

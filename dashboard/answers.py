@@ -24,7 +24,7 @@ class Answers:
         part: of the split, or `EXTERNAL` with the name of an external evaluation.
         figures: of these images, one split of `metrics.json`.
         table: image_id, dx, predicted, p_<code>, ood_score and lesion_id of each image; empty where it is not kept.
-        fitted: `calibration.json`.
+        fitted: `calibration.json`; where nothing is known of the people, with what is fitted to images alone.
         folder: of an external data set; None for the run's own images.
     """
 
@@ -46,8 +46,11 @@ class Answers:
     def of_evaluation(cls, run: Run, part: str, content: dict[str, Any]) -> "Answers":
         """Those on images from elsewhere."""
         table = loaders.external_predictions(run, evaluation_of(part))
-        folder = content.get("data", {}).get("folder", "")
-        with_lesions = cls(run, part, content.get("metrics", {}), table, loaders.calibration(run), folder)
+        data, fitted = content.get("data", {}), loaders.calibration(run)
+        if data.get("image_alone"):
+            fitted = fitted | fitted.get("image_alone", {})
+        folder = data.get("folder", "")
+        with_lesions = cls(run, part, content.get("metrics", {}), table, fitted, folder)
         dataset = with_lesions.dataset()
         images = table[["image_id"]] if dataset is None else dataset.images[["image_id", "lesion_id"]]
         table = table.merge(images, on="image_id", how="left")

@@ -166,7 +166,7 @@ def age_boxes(images: pd.DataFrame) -> go.Figure:
                 y=[wrapped(name_of(code))], orientation="h", name=name_of(code), marker_color=BY_CODE[code].colour,
                 hovertemplate="%{y}<extra></extra>",
             )  # fmt: skip
-    figure.update_xaxes(title="age in years", range=[0, 90], dtick=10)
+    figure.update_xaxes(title="age in years", range=[0, max(90, images["age"].max() + 5)], dtick=10)
     figure.update_yaxes(showgrid=False)
     return figure
 

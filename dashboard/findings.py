@@ -8,6 +8,7 @@ from core.data.quality import PROBLEMS
 from core.data.splits import EXCLUDED, apart
 from core.diagnoses import RESEARCH_NOTICE
 from dashboard.charts import name_of
+from dashboard.spreadsheet import without_formulas
 
 ACROSS, BETWEEN, ALL_PAIRS = "Across the split", "Between lesions", "All pairs"
 
@@ -126,4 +127,4 @@ def as_csv(table: pd.DataFrame) -> bytes:
     named = table.assign(notice=RESEARCH_NOTICE)
     if "dx" in named:
         named.insert(list(named.columns).index("dx") + 1, "diagnosis", named["dx"].map(name_of))
-    return named.to_csv(index=False).encode()
+    return without_formulas(named).to_csv(index=False).encode()

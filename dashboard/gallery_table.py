@@ -42,14 +42,20 @@ def answers(run: Run, part: str = "") -> pd.DataFrame:
 
 def comparable(run: Run) -> list[Run]:
     """The finished runs that were tested on the same images as this one, itself among them."""
-    split = loaders.manifest(run).get("split", {}).get("fingerprint")
-    found = [run]
-    for card in loaders.run_cards():
-        if card.finished and card.run.id != run.id:
-            manifest = loaders.manifest(card.run)
-            if split and manifest.get("split", {}).get("fingerprint") == split:
-                found.append(card.run)
-    return found
+    images = _tested(run)
+    others = [card.run for card in loaders.run_cards() if card.finished and card.run.id != run.id]
+    return [run, *(other for other in others if images and _tested(other) == images)]
+
+
+def _tested(run: Run) -> frozenset[str]:
+    """The test images: what is excluded from training leaves them as they are."""
+    return _test_images(str(run.folder), loaders.last_change(run.folder / contract.SPLITS))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _test_images(folder: str, stamp: int) -> frozenset[str]:
+    splits = loaders.splits(Run(folder))
+    return frozenset() if splits.empty else frozenset(splits.loc[splits["split"] == "test", "image_id"])
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -78,9 +84,9 @@ def _with_patients(
     except DermLensError:
         dataset = None
     if dataset is not None:
-        images = images[["image_id"]].merge(
-            dataset.images[["image_id", "lesion_id", *DETAILS]], on="image_id", how="left"
-        )
+        of_folder = dataset.images[["image_id", "lesion_id", *DETAILS]].rename(columns={"lesion_id": "in_folder"})
+        images = images.merge(of_folder, on="image_id", how="left")
+        images["lesion_id"] = images["lesion_id"].fillna(images.pop("in_folder"))  # the run's, if it knows one
     if not judged.empty:
         images = images.merge(judged[["image_id", "ita"]], on="image_id", how="left")
     return selection.answer_table(predictions, images)

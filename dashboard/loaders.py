@@ -220,8 +220,9 @@ def has(run: Run, what: str) -> bool:
 
 
 def history(run: Run) -> pd.DataFrame:
-    """See `Run.history`."""
-    return _read(run, "history")
+    """See `Run.history`: of an ensemble it lies with the members."""
+    stamps = [last_change(each.folder / _FILES["history"]) for each in (run, *run.members())]
+    return _read_cached(str(run.folder), "history", max(stamps))
 
 
 def splits(run: Run) -> pd.DataFrame:
@@ -475,7 +476,8 @@ def _overlays(
 
 def mask_of(dataset: Dataset | None, image_id: str) -> np.ndarray | None:
     """The lesion's mask on the whole image, (h, w) bool; None where there is none that can be read."""
-    path = _masks(str(dataset.folder), last_change(dataset.folder)).get(image_id) if dataset else None
+    folders = (dataset.folder, *dataset.extra) if dataset else ()
+    path = _masks(tuple(map(str, folders)), tuple(map(last_change, folders))).get(image_id)
     try:
         return whole_mask(path) if path else None
     except DermLensError:
@@ -483,12 +485,12 @@ def mask_of(dataset: Dataset | None, image_id: str) -> np.ndarray | None:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _masks(folder: str, stamp: int) -> dict[str, str]:
-    return find_masks(Path(folder))
+def _masks(folders: tuple[str, ...], stamps: tuple[int, ...]) -> dict[str, str]:
+    return find_masks(*map(Path, folders))
 
 
 def explanation(run: Run, source: str | bytes, method: str, code: str, layer: str) -> np.ndarray:
-    """A heatmap of any kind, see `core.models.explaining.Explainer.heatmap`.
+    """A heatmap of any kind, see `core.explain.explainer.Explainer.heatmap`.
 
     Args:
         run: a finished run.

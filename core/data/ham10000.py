@@ -6,8 +6,7 @@ same folder. Another table is brought into that form by `core.data.columns`.
 """
 
 import os
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,13 @@ from core.data.folders import joined
 from core.data.images import SUFFIXES
 from core.data.inspection import inspect_images
 from core.data.synthetic import draw_dataset, is_synthetic
+from core.data.walking import walk
 from core.diagnoses import CODES
 from core.errors import ConfigError, DatasetError
 from core.places import synthetic_folder
 
 KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
 ENVIRONMENT = "DERMLENS_DATA"
-NO_IMAGES = re.compile(r"\.|__MACOSX$|masks?$|.*_masks?$|.*segmentations?", re.IGNORECASE)  # folders that hold none
 
 
 def find_dataset(config: TrainConfig) -> Path:
@@ -207,7 +206,7 @@ def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[st
         raise DatasetError(f"A data set is a folder. Received: {str(folder)!r}, which is none. Name another one.")
     if not _is_text(str(folder)):  # no table of pandas can hold such a path
         raise DatasetError(f"The path of a data set is text in UTF-8. Received: {str(folder)!r}. Rename the folder.")
-    listing = list(_walk(folder))
+    listing = list(walk(folder))
     files = _image_files(listing)
     read = read_table(folder, listing, need_lesions)
     table = read.rows
@@ -236,23 +235,6 @@ def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[st
     leave_out("missing images", table["path"].isna())
     table = table.sort_values("image_id").reset_index(drop=True)
     return Dataset(folder, table, is_synthetic(folder), read.left_out), faults
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Each folder and its file names, in order; links are followed.
-
-    Not listed: what is hidden or left by macOS, which would be taken for images, and folders of masks, whose
-    files often bear the names of their images.
-    """
-    seen = set()  # a link may lead back up
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        place = os.path.realpath(parent)
-        if place in seen:
-            folders.clear()
-            continue
-        seen.add(place)
-        folders[:] = sorted(name for name in folders if not NO_IMAGES.match(name))
-        yield parent, sorted(name for name in names if not name.startswith("."))
 
 
 def _is_text(path: str) -> bool:

@@ -1,31 +1,32 @@
 """Lesion masks that lie beside a data set: `ISIC_0024306_segmentation.png`, white on the lesion."""
 
 import os
+from itertools import chain
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from core.data.images import centre_square, read_image
+from core.data.walking import HIDDEN, walk
 
 SUFFIX = "_segmentation.png"
 HALF = 127
 
 
-def find_masks(folder: Path) -> dict[str, str]:
-    """The masks anywhere below a folder.
+def find_masks(*folders: Path) -> dict[str, str]:
+    """The masks anywhere below folders.
 
     Args:
-        folder: of a data set.
+        folders: of a data set; where two hold a mask of one image, the first does.
 
     Returns:
         image_id -> path; empty where there are none.
     """
     found: dict[str, str] = {}
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+    for parent, names in chain.from_iterable(walk(folder, HIDDEN) for folder in folders):
         for name in names:
-            if name.endswith(SUFFIX) and not name.startswith("."):
+            if name.endswith(SUFFIX):
                 found.setdefault(name.removesuffix(SUFFIX), os.path.join(parent, name))
     return found
 

@@ -118,6 +118,7 @@ def _store(run: Run, predictor: Predictor, dataset: Dataset, answers: _Answers, 
         "known_to_the_run": known,
         "synthetic": dataset.synthetic,
         "left_out": dataset.left_out,
+        "image_alone": trust is not predictor.trust,  # what `calibration.json` holds under this name has judged
     }
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json(folder / METRICS, {"data": data, "evaluated": moment, "metrics": figures})

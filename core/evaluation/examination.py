@@ -216,7 +216,7 @@ def _heatmaps(work: _Work) -> None:
     figures = measure_heatmaps(
         answering_ensemble(work.run, "tensorflow"),
         work.of_part("test"),
-        find_masks(work.dataset.folder),
+        find_masks(work.dataset.folder, *work.dataset.extra),
         work.config.measured_heatmaps,
         work.config.seed,
         work.progress.step,

@@ -29,14 +29,15 @@ PATIENCE = 10.0  # seconds to wait for another start that is under way
 
 
 def active_runs(root: Path | None = None) -> list[Run]:
-    """The run that is under way, then those that are queued, the oldest first. A run that cannot be read is neither."""
-    found: dict[str, list[Run]] = {state: [] for state in ACTIVE}
+    """The run that is under way, then those that are queued, by when their processes began to wait. A run that cannot
+    be read is neither."""
+    found = []
     for run in reversed(list_runs(root)):
         with suppress(RunError):
-            state = run.status().state
-            if state in ACTIVE:
-                found[state].append(run)
-    return [*found["running"], *found["queued"]]
+            status = run.status()
+            if status.state in ACTIVE:
+                found.append((status.state == "queued", status.pid_started or 0.0, run))
+    return [run for *_, run in sorted(found, key=lambda entry: entry[:2])]
 
 
 def active_run(root: Path | None = None) -> Run | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import gradio as gr
 
-from core.data.images import SUFFIXES, read_image
+from core.data.images import SUFFIXES
 from core.diagnoses import DIAGNOSES
 from core.errors import DermLensError
 from core.prediction import Prediction
@@ -110,9 +110,16 @@ def build_page() -> gr.Blocks:
             with words.label(gr.Tab(text("tab_one"), id="one"), "tab_one"):
                 one = _one_image(words, language, notices, hidden, model)
             with words.label(gr.Tab(text("tab_many"), id="many", elem_id="many-tab"), "tab_many"):
-                _many_images(words, language, hidden, model)
+                lines, table = _many_images(words, language, hidden, model)
 
-        def speak(code: str, prediction: Prediction | None, answer: Answer, own: bool, strength: float) -> list[Any]:
+        def speak(
+            code: str,
+            prediction: Prediction | None,
+            answer: Answer,
+            own: bool,
+            strength: float,
+            found: list[many.Line],
+        ) -> list[Any]:
             """Everything on the page in a language: its words, and what was answered."""
             run_notices, examples, provenance, standing = frame(code)
             shown, evidence, heat = reading.shown(prediction, answer, strength, own, code)
@@ -123,18 +130,21 @@ def build_page() -> gr.Blocks:
                 shown = holds(markup.refusal(prediction, code) if refused else markup.impression_asked(code))
             similar = reading.alike(prediction, shown, own, code)
             told = {"language": code, "rtl": code in RIGHT_TO_LEFT}
-            return [told, run_notices, examples, provenance, shown, evidence, heat, similar, *words.spoken(code)]
+            several = many.table_in_html(found, code)
+            return [
+                told, run_notices, examples, provenance, shown, evidence, heat, similar, several, *words.spoken(code)
+            ]  # fmt: skip
 
         def arrive(request: gr.Request) -> list[Any]:
             code = preferred(request.headers.get("accept-language"))
-            return [code, *speak(code, None, holds(""), False, 50)]
+            return [code, *speak(code, None, holds(""), False, 50, [])]
 
         spoken = [direction, notices, one["examples"], one["provenance"], one["answer"], one["evidence"], one["heat"],
-                  one["similar"], *words.components]  # fmt: skip
+                  one["similar"], table, *words.components]  # fmt: skip
         page.load(arrive, None, [language, *spoken], **hidden)
         language.input(
             speak,
-            [language, one["prediction"], one["answer"], one["own_first"], one["strength"]],
+            [language, one["prediction"], one["answer"], one["own_first"], one["strength"], lines],
             spoken,
             trigger_mode="always_last",
             **hidden,
@@ -152,7 +162,7 @@ def frame(language: str) -> tuple[str, str, str, Answer | None]:
     """What depends on the run that is served: notices, examples, provenance; and what to say where none can answer."""
     try:
         run = served_run()
-        drawn = [(code, read_image(path)) for code, path in reading.example_files(run)]
+        drawn = reading.example_images(run)
     except DermLensError as error:
         broken = holds(markup.problem(text("broken_model_title", language), str(error)))
         return markup.notices(False, language), "", markup.provenance(None, language), broken
@@ -237,8 +247,8 @@ def _one_image(
     # what was entered of the image before must not be kept with this one. The browser forgets it, and before all else:
     # Gradio calls the listeners of an event one after the other, and what came after the answer would wipe what was
     # entered meanwhile
-    image.change(None, None, [forgetting, diagnosis, lesion, comment],
-                 js="() => [{visible: false, __type__: 'update'}, null, '', '']")  # fmt: skip
+    about = [age, sex, site]  # what is entered before the first image is of that image's person
+    image.change(None, [image, *about], [forgetting, diagnosis, lesion, comment, *about], js=_script("forget.js"))
     # the upload goes to `assess` as a file: Gradio must not decode it, or the answer depends on the way in
     asked = [image.change, button.click]
     gr.on(asked, None, [image, language], [answer, evidence, heat, similar, kept], js=_clear())
@@ -254,7 +264,6 @@ def _one_image(
         concurrency_limit=CONCURRENT, **hidden,
     )  # fmt: skip
     shown.then(reading.alike, [prediction, answer, own_first, language], similar, trigger_mode="always_last", **hidden)
-    about = [age, sex, site]
     for kind, taker in takers.items():
         taker.click(
             partial(reading.take_away, kind),
@@ -271,8 +280,10 @@ def _one_image(
     }  # fmt: skip
 
 
-def _many_images(words: Words, language: gr.Dropdown, hidden: dict[str, Any], model: dict[str, Any]) -> None:
-    """Several images: a table, and the same to take away."""
+def _many_images(
+    words: Words, language: gr.Dropdown, hidden: dict[str, Any], model: dict[str, Any]
+) -> tuple[gr.State, gr.HTML]:
+    """Several images: a table, and the same to take away. Returns the lines and their table."""
     lines = gr.State([], time_to_live=KEPT_SECONDS)
     with gr.Column(elem_classes="dl-card"):
         words.html(partial(markup.title, "many"))
@@ -281,7 +292,7 @@ def _many_images(words: Words, language: gr.Dropdown, hidden: dict[str, Any], mo
             lambda code: gr.update(label=text("many_drop", code, most=many.MOST)),
         )
         go = words.button("many_go", variant="primary", elem_id="assess-many")
-        table = words.html(lambda code: markup.note(text("many_waiting", code)), elem_id="table")
+        table = gr.HTML(many.table_in_html([], ENGLISH), elem_id="table")
         with gr.Row():
             takers = {kind: words.button(kind, size="sm", elem_id=f"take-{kind}") for kind in ("csv", "zip")}
         file = gr.HTML({}, html_template="", js_on_load=_script("download.js"))
@@ -291,7 +302,7 @@ def _many_images(words: Words, language: gr.Dropdown, hidden: dict[str, Any], mo
             found = many.assess_many(uploads or [], code, str(request.session_hash))
         except DermLensError as error:
             return [], markup.note(str(error), alarming=True)
-        return found, many.table_in_html(found, code) if found else markup.note(text("many_waiting", code))
+        return found, many.table_in_html(found, code)
 
     def take(kind: str, found: list[many.Line]) -> Download:
         if not found:
@@ -309,6 +320,7 @@ def _many_images(words: Words, language: gr.Dropdown, hidden: dict[str, Any], mo
     asked.failure(None, language, table, js=f"(language) => ({json.dumps(failed)})[language]")
     for kind, taker in takers.items():
         taker.click(partial(take, kind), lines, file, **hidden)
+    return lines, table
 
 
 def launch(

@@ -16,6 +16,7 @@ from dashboard.clinic import markup
 from dashboard.clinic.pictures import jpeg
 from dashboard.clinic.texts import text
 from dashboard.clinic.uploads import Upload, uploaded_file
+from dashboard.spreadsheet import without_formulas
 
 MOST = 200  # images: some seconds, and 20 MB of pictures in memory
 PICTURE_SIDE = 600  # pixels of a picture's longer side
@@ -64,7 +65,9 @@ def assess_many(uploads: list[Upload], language: str, session: str) -> list[Line
 
 
 def table_in_html(lines: list[Line], language: str) -> str:
-    """The lines as people read them."""
+    """The lines as people read them; without any, what would be there."""
+    if not lines:
+        return markup.note(text("many_waiting", language))
     keys = ("column_file", "column_answer", "column_confidence", "column_malignant", "column_remark")
     head = "".join(f'<th scope="col">{escape(text(key, language))}</th>' for key in keys)
     body = "".join(_row(line, language) for line in lines)
@@ -105,12 +108,7 @@ def as_csv(lines: list[Line]) -> bytes:
             | {"quality": " ".join(found.get("quality") or {}), "error": line.error, "run": found.get("run")}
             | {"notice": found.get("notice") or RESEARCH_NOTICE}
         )
-    return _safe(pd.DataFrame(rows)).to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
-
-
-def _safe(table: pd.DataFrame) -> pd.DataFrame:
-    """A file's name must not become a formula in a spreadsheet."""
-    return table.assign(file=[f"'{name}" if name[:1] in "=+-@\t\r" else name for name in table["file"]])
+    return without_formulas(pd.DataFrame(rows)).to_csv(index=False, lineterminator="\n").encode("utf-8-sig")
 
 
 def as_zip(lines: list[Line]) -> bytes:

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import json
 import uuid
-from pathlib import Path
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -150,7 +150,7 @@ def keep(
     """Put the case into the log; its id, a sentence, and the button that takes it out again."""
     code, impression = revealed(prediction, answer, own_first)
     if prediction is None or code is None:
-        return None, markup.note(text("nothing_to_keep", language), alarming=True), gr.skip()
+        return None, markup.note(_why_nothing(prediction, language), alarming=True), gr.skip()
     try:
         case = NewCase(
             image=prediction.image,
@@ -196,7 +196,7 @@ def take_away(
     """A file for the browser, made in memory: "pdf", "json" or "png" (the picture with the heatmap)."""
     code, impression = revealed(prediction, answer, own_first)
     if prediction is None or (code is None and (kind == "png" or not prediction.refused)):
-        return {}
+        raise gr.Error(_why_nothing(prediction, language), print_exception=False)
     if kind == "png" and code is not None:
         picture = prediction.overlay(code, strength / 100)
         return download(f"dermlens-{code}-research-only.png", "image/png", _png(picture))
@@ -220,6 +220,13 @@ def take_away(
     return download("dermlens-research-only.json", "application/json", content)
 
 
+def _why_nothing(prediction: Prediction | None, language: str) -> str:
+    """Why there is nothing yet to keep or to take away."""
+    if prediction is None:
+        return text("nothing_to_keep", language)
+    return text("refused_title" if prediction.refused else "impression_title", language)
+
+
 def download(name: str, kind: str, content: bytes) -> Download:
     """A file for the browser; the token makes two equal ones two."""
     encoded = base64.b64encode(content).decode()
@@ -239,14 +246,21 @@ def take_file(upload: Upload | None, language: str, request: gr.Request) -> tupl
 
 def take_example(event: gr.EventData) -> np.ndarray | None:
     """The pixels of the example that was chosen."""
-    choices = dict(enumerate(example_files(served_run())))
     index = event._data.get("index") if isinstance(event._data, dict) else None
-    return read_image(choices[index][1]) if isinstance(index, int) and index in choices else None
+    try:
+        choices = dict(enumerate(example_images(served_run())))
+    except DermLensError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+    return choices[index][1] if isinstance(index, int) and index in choices else None
 
 
-def example_files(run: Run | None) -> list[tuple[str, Path]]:
-    """Code and file of one test image of each diagnosis; none without a run."""
-    return run_images(run).examples() if run else []
+def example_images(run: Run | None) -> list[tuple[str, np.ndarray]]:
+    """Code and pixels of one test image of each diagnosis; none without a run, or where it cannot be read any more."""
+    found = []
+    for code, path in run_images(run).examples() if run else []:
+        with suppress(ImageError):
+            found.append((code, read_image(path)))
+    return found
 
 
 def _years(age: str, language: str) -> float | None:

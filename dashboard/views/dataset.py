@@ -23,12 +23,12 @@ def body(run: Run) -> None:
     if dataset is None and splits.empty:
         widgets.not_yet(run, "data set")
         return
-    facts(splits if dataset is None else dataset.images, splits)
+    images = learned_from(dataset, splits)
+    facts(images, splits)
     section = st.segmented_control(
         "Section", [DIAGNOSES, PATIENTS, LESIONS, SAMPLES, MAP, LEAKAGE], default=DIAGNOSES, required=True, key=SECTION,
         label_visibility="collapsed", persist_state="session",
     )  # fmt: skip
-    images = splits if dataset is None else dataset.images
     if section == DIAGNOSES:
         diagnoses(run, images, splits)
     elif section == LESIONS:
@@ -44,9 +44,16 @@ def body(run: Run) -> None:
     elif dataset is None:
         st.info("This needs the folder of the images, which is not there any more.", icon=":material/folder_off:")
     elif section == PATIENTS:
-        patients(run, dataset.images)
+        patients(run, images)
     else:
         samples(dataset)
+
+
+def learned_from(dataset: Dataset | None, splits: pd.DataFrame) -> pd.DataFrame:
+    """The images of a run's split, with what the folder says of people; of a run that has none yet, the folder's."""
+    if dataset is None or splits.empty:
+        return splits if dataset is None else dataset.images
+    return splits.merge(dataset.images.drop(columns=["lesion_id", "dx"]), on="image_id", how="left")
 
 
 def find(run: Run) -> Dataset | None:

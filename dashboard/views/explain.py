@@ -117,8 +117,8 @@ def show(run: Run, source: str | bytes, prediction: Prediction, row: pd.Series |
         format_func=lambda code: charts.name_of(code) if code else "The answer",
     )  # fmt: skip
     shown = code or prediction.code
-    dataset = loaders.dataset_of_part(run, st.session_state.get(OF, ""))
-    mask = None if row is None else loaders.mask_of(dataset, row["image_id"])
+    of = st.session_state.get(OF, "")  # where the images of a part lie matters to them alone, not to an upload
+    mask = None if row is None else loaders.mask_of(loaders.dataset_of_part(run, of), row["image_id"])
     with st.grid(3, min_column_width=280) as grid:
         with grid.cell():
             place_of_image = st.empty()
@@ -166,6 +166,12 @@ def answer_in_words(prediction: Prediction, truth: str | None) -> None:
             f"The most probable diagnosis is **{charts.name_of(prediction.most_probable)}** "
             f"({prediction.probabilities.max():.0%}), which is more common. The answer is what the image speaks for "
             "most, as if all seven were equally common."
+        )
+    if prediction.patient_used and prediction.image_logits is not None:
+        alone = CODES[int(prediction.image_logits.argmax())]
+        st.caption(
+            "Age, sex and site went into this answer. The image alone speaks for "
+            f"{charts.name_of(alone)}; heatmaps show what the image says."
         )
     sets = prediction.prediction_set
     if sets is not None:

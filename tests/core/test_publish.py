@@ -24,15 +24,17 @@ from core.data.ham10000 import index_dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.engines import openvino_files
 from core.errors import RunError
+from core.evaluation.model_card import model_card
 from core.places import PROJECT
 from core.predictor import Predictor
 from core.publish import main, write_model, write_space
-from core.runs.run import CONFIG, MANIFEST, MODEL_CARD, SPLITS, STATUS, Run
+from core.runs.run import CONFIG, EVALUATIONS, MANIFEST, METRICS, MODEL_CARD, SPLITS, STATUS, Run
 from core.similar import RunImages
 from tests.dashboard.conftest import free_port
 from tests.dashboard.test_clinic_hostile import ask
 
 PATIENTS = "/home/anna/patients"
+CLINIC = "Klinik-Mueller"
 REAL_API = huggingface_hub.HfApi
 WAIT = 90.0  # seconds for a page to come up
 
@@ -216,10 +218,21 @@ def test_nothing_of_patients_or_of_this_computer_goes_out(write, converted, tmp_
     settings = run.config().to_dict()
     run.write_json(CONFIG, settings | {"data_dir": PATIENTS, "extra_data": PATIENTS, "weights": f"{PATIENTS}/w.h5"})
     run.write_bytes("log.txt", PATIENTS.encode())
+    evaluation = {"data": {}, "evaluated": "2026-11-28T00:00:00+00:00", "metrics": run.metrics()["test"]}
+    run.write_json(f"{EVALUATIONS}/{CLINIC}-12345678/{METRICS}", evaluation)
+    run.write_bytes(MODEL_CARD, model_card(run).encode())
+    assert CLINIC in run.model_card()
     write(run, tmp_path / "out")
     names = {path.name for path in (tmp_path / "out").rglob("*")}
     assert not names & {SPLITS, "features.npy", "predictions.csv", "images.csv", "log.txt", "about.json", "__pycache__"}
-    secrets = [PATIENTS, str(run.folder.parent), "left_1", *run.splits()["image_id"], *run.splits()["lesion_id"]]
+    secrets = [
+        PATIENTS,
+        CLINIC,
+        str(run.folder.parent),
+        "left_1",
+        *run.splits()["image_id"],
+        *run.splits()["lesion_id"],
+    ]
     found = [path for path in sorted((tmp_path / "out").rglob("*")) if path.is_file()]
     of_the_run = [path for path in found if path.relative_to(tmp_path / "out").parts[0] not in ("core", "dashboard")]
     assert of_the_run

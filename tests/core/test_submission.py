@@ -49,6 +49,7 @@ def folder(labelled, tmp_path) -> Path:
     (folder / "LICENSE.txt").write_text("words")
     (folder / "masks").mkdir()
     shutil.copy(labelled["path"].iloc[0], folder / "masks" / "of_an_image.png")
+    shutil.copy(labelled["path"].iloc[0], folder / "beside_an_image_segmentation.png")
     shutil.copy(labelled["path"].iloc[0], folder / "part 1")  # the same file twice, as in Kaggle's copy
     return folder
 

@@ -9,6 +9,7 @@ from html import unescape
 from pathlib import Path
 from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import numpy as np
 import pytest
@@ -238,7 +239,8 @@ def test_a_refused_image_gets_no_diagnosis_until_somebody_insists(prediction, mo
     assert re.findall(r'data-code="(\w+)"', answer["html"])[0] == markup.INSIST, "not even in the page's source"
     assert text(STRANGE) in unescape(answer["html"])
     assert reading.shown(shown, answer, 50, False, "en")[2] == {"html": ""}, "no heatmap either"
-    assert reading.take_away("png", shown, answer, False, 50, "", None, None, "", "en") == {}
+    with pytest.raises(gr.Error, match=text("refused_title")):
+        reading.take_away("png", shown, answer, False, 50, "", None, None, "", "en")
     insisted, evidence, heat = reading.shown(shown, answer | {"chosen": markup.INSIST}, 50, False, "en")
     assert "dl-diagnosis" in insisted["html"] and text("insisted") in unescape(insisted["html"])
     assert "<img" in heat["html"]

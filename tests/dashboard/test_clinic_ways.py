@@ -141,6 +141,10 @@ def test_several_images_give_a_table_to_take_away(browser, clinic, photo, tmp_pa
     rows = [row.inner_text() for row in tab.query_selector_all("#table tbody tr")]
     assert say(f"name_{clinic.predictor.predict(photo).code}", "en") in rows[0]
     assert "damaged" in rows[1] and "Received" in rows[1]
+    tab.click("#language input")
+    tab.click(f"ul[role=listbox] >> text={say('language', 'de')}")
+    tab.wait_for_selector(f"#table >> text={say('column_remark', 'de')}")
+    assert len(tab.query_selector_all("#table tbody tr")) == 2, "another language takes no answer away"
     with tab.expect_download() as taken:
         tab.click("#take-csv")
     lines = Path(taken.value.path()).read_text(encoding="utf-8-sig").splitlines()

@@ -1,6 +1,7 @@
 """The gallery on a real run: picks, details, exports, and what its address holds."""
 
 import io
+import shutil
 import zipfile
 
 import pandas as pd
@@ -8,8 +9,10 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from core.config import TrainConfig
 from core.diagnoses import RESEARCH_NOTICE
 from core.places import PROJECT
+from core.runs.run import HISTORY, HISTORY_COLUMNS, MEMBERS, SPLITS, Run
 from dashboard import gallery_table, loaders, picked
 from dashboard.selection import Selection, select
 
@@ -112,3 +115,33 @@ def test_confused_pairs_are_those_of_the_filters(served_run):
     assert not part.exception
     held = table[table["split"] == "validation"]
     assert part.dataframe[0].value["Images"].sum() == (held["dx"] != held["predicted"]).sum()
+
+
+def test_runs_are_comparable_whose_test_images_are_the_same(served_run):
+    """An exclusion leaves the test images as they are."""
+    splits = served_run.splits()
+    one_less = splits["split"].where(splits["image_id"] != splits.query("split == 'train'")["image_id"].iloc[0])
+    other_test = (
+        splits["split"].where(splits["split"] != "calibration", "test").where(splits["split"] != "test", "train")
+    )
+    for name, parts in (("excluded", one_less.fillna("excluded")), ("others", other_test)):
+        other = Run(shutil.copytree(served_run.folder, served_run.folder.parent / name))
+        other.write_csv(SPLITS, splits.assign(split=parts))
+    assert {run.id for run in gallery_table.comparable(served_run)} == {served_run.id, "excluded"}
+
+
+def test_the_lesions_are_the_runs_own(served_run):
+    """Those of several folders that show one lesion were merged for the training."""
+    served_run.write_csv(SPLITS, served_run.splits().assign(lesion_id="merged"))
+    table = gallery_table.answers(served_run)
+    assert set(table["lesion_id"]) == {"merged"} and table["age"].notna().any()
+
+
+def test_curves_of_an_ensemble_appear_while_it_is_trained(runs_folder):
+    run = Run.create(TrainConfig(ensemble=2), runs_folder / "two")
+    assert loaders.history(run).empty
+    member = Run.create(TrainConfig(), run.folder / MEMBERS / "1")
+    for epochs in (1, 2):
+        rows = [dict.fromkeys(HISTORY_COLUMNS, 0.5) | {"phase": "training", "epoch": n + 1} for n in range(epochs)]
+        member.write_csv(HISTORY, pd.DataFrame(rows))
+        assert len(loaders.history(run)) == epochs

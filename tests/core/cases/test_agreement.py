@@ -14,6 +14,7 @@ def cases(*rows: tuple[str | None, ...], lesions: list[str] | None = None, **mor
     """predicted, own impression, reader's diagnosis, histology of each case."""
     table = pd.DataFrame(rows, columns=["predicted", "own_impression", "reader_diagnosis", "histology"], dtype=object)
     table["lesion"] = lesions or [str(number) for number in range(len(rows))]
+    table["image_sha256"], table["run"] = [f"image {number}" for number in range(len(rows))], "mine"
     return table.assign(**({"synthetic": False, "refused": False} | more))
 
 
@@ -32,6 +33,15 @@ def test_agreement_and_kappa_are_scikit_learns():
     assert found.kappa["value"] == pytest.approx(cohen_kappa_score(truth, said))
     for figure in (found.raw, found.kappa):
         assert figure["low"] < figure["value"] < figure["high"]
+
+
+def test_a_case_that_was_kept_again_counts_once_and_as_it_was_corrected():
+    again = cases(("mel", None, "mel", "mel"), ("mel", None, "nv", "mel"), ("mel", None, "nv", "mel"))
+    again["image_sha256"] = ["same", "same", "other"]
+    found = by_name(agreements(counted(again)))[agreement.AFTER]
+    assert (found.n, found.lesions) == (2, 2)
+    assert found.raw["value"] == 0.5
+    assert len(counted(again.assign(run=["mine", "another", "mine"]))) == 3, "each run's answer is one of its own"
 
 
 def test_the_reader_is_judged_by_histology_and_the_model_by_what_there_is():

@@ -22,6 +22,17 @@ def test_masks_are_found_by_image_id_below_the_folder(tmp_path):
     assert find_masks(tmp_path) == {"A_1": str(deep)}
 
 
+def test_masks_are_found_where_links_lead_and_in_every_folder(tmp_path):
+    """As images are: else a data set of links would seem to have none."""
+    real = write(tmp_path / "disk" / "A_1_segmentation.png", np.zeros((3, 3), np.uint8))
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "masks").symlink_to(real.parent)
+    (tmp_path / "data" / "masks" / "up").symlink_to(tmp_path / "data")
+    more = write(tmp_path / "further" / "B_2_segmentation.png", np.zeros((3, 3), np.uint8))
+    found = find_masks(tmp_path / "data", tmp_path / "further")
+    assert found == {"A_1": str(tmp_path / "data" / "masks" / real.name), "B_2": str(more)}
+
+
 def test_a_folder_without_masks_has_none(tmp_path):
     assert find_masks(tmp_path) == {}
     assert find_masks(tmp_path / "gone") == {}

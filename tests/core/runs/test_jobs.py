@@ -436,6 +436,20 @@ def test_queued_trainings_take_their_turns(trainer):
     wait_for(lambda: state(third) == "running")
 
 
+def test_whoever_goes_on_after_the_others_does(trainer):
+    trainer()
+    old = started()
+    jobs.stop(old)
+    wait_for(lambda: state(old) == "stopped")
+    running = started()
+    queued_first = jobs.start(TrainConfig(seed=1), wait=True)
+    wait_for(lambda: "Waiting for" in queued_first.status().message)
+    time.sleep(1.1)  # of a process's start whole seconds are certain
+    jobs.resume(old, wait=True)
+    wait_for(lambda: "Waiting for" in old.status().message)
+    assert [run.id for run in jobs.active_runs()] == [running.id, queued_first.id, old.id]
+
+
 def test_a_queued_training_can_be_taken_out(trainer):
     trainer()
     first = started()
