@@ -21,11 +21,13 @@ from core import predictor
 from core.data.ham10000 import index_dataset
 from core.data.quality import PROBLEMS, assess_quality
 from core.diagnoses import CODES, DIAGNOSES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.errors import ImageError
 from core.evaluation.patient import Patient, PatientTerm, patients_of
 from core.prediction import STRANGE, OperatingPoint, Prediction, PredictionSet
 from core.predictor import Predictor
 from core.runs.all_runs import CURRENT, promote
 from core.runs.run import PATIENT
+from core.similar import run_images
 from dashboard import loaders
 from dashboard.clinic import app, markup, pictures, reading, uploads
 from dashboard.clinic.report import pdf_report
@@ -345,12 +347,26 @@ def test_notices():
 
 
 def test_examples_are_one_test_image_of_each_diagnosis(served_run):
-    found = reading.example_files(served_run)
+    found = run_images(served_run).examples()
     assert [code for code, _ in found] == [code for code in CODES if code in dict(found)]
     assert len(found) >= 5
     table = served_run.splits().set_index("image_id")
     for code, path in found:
         assert table.loc[path.stem, ["dx", "split"]].tolist() == [code, "test"]
+
+
+def test_an_example_that_cannot_be_read_any_more_is_left_out(served_run, monkeypatch):
+    whole, readable = reading.example_images(served_run), reading.read_image
+    lost = run_images(served_run).examples()[0][1]
+
+    def read(path):
+        if path == lost:
+            raise ImageError("a damaged file")
+        return readable(path)
+
+    monkeypatch.setattr(reading, "read_image", read)
+    assert [code for code, _ in reading.example_images(served_run)] == [code for code, _ in whole[1:]]
+    assert app.frame("en")[3] is None, "the model answers all the same"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
-from dashboard.clinic import reading
+from core.similar import run_images
 
 UPLOAD = "#image input[type=file]"
 
@@ -78,7 +78,7 @@ def test_damaged_file_takes_the_old_answer_away(tab, tmp_path):
 
 
 def test_example_answers_like_its_file(tab, clinic):
-    (code, path), *_ = reading.example_files(clinic.run)
+    (code, path), *_ = run_images(clinic.run).examples()
     expected = clinic.predictor.predict(path)
     tab.click(".dl-example >> nth=0")
     tab.wait_for_selector("#answer .dl-diagnosis")

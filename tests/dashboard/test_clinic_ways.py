@@ -12,6 +12,7 @@ from core.cases.log import CaseLog
 from dashboard.clinic.texts import LANGUAGES, text
 
 UPLOAD = "#image input[type=file]"
+AGE = "#age textarea, #age input"
 WAYS = [("en-GB", "en", 1366), ("de-DE", "de", 390), ("ar", "ar", 1366), ("ar", "ar", 390)]
 
 
@@ -97,6 +98,8 @@ def test_a_comment_outlives_the_answer_and_not_the_image(browser, clinic, photo)
     tab.goto(clinic.address)
     tab.click("#keep-case button >> nth=0")
     tab.wait_for_selector("#diagnosis input")
+    tab.click("#about button >> nth=0")
+    tab.fill(AGE, "61")
     tab.set_input_files(UPLOAD, photo)
     tab.wait_for_selector("#answer [aria-busy], #answer .dl-diagnosis")
     tab.fill("#comment textarea", "typed while the image was being assessed")
@@ -105,9 +108,11 @@ def test_a_comment_outlives_the_answer_and_not_the_image(browser, clinic, photo)
     tab.wait_for_selector("#similar .dl-example")
     assert tab.input_value("#comment textarea") == "typed while the image was being assessed"
     assert tab.input_value("#diagnosis input") == say("name_bkl", "en")
+    assert tab.input_value(AGE) == "61", "entered before the first image, it is of that image's person"
     tab.click(".dl-example >> nth=0")
     tab.wait_for_function("document.querySelector('#comment textarea').value === ''")
     assert tab.input_value("#diagnosis input") in ("", say("no_diagnosis", "en"))
+    assert tab.input_value(AGE) == "", "the next image may be of somebody else"
     tab.close()
 
 
