@@ -23,6 +23,7 @@ from streamlit.runtime.scriptrunner import script_runner
 from core.config import TrainConfig
 from core.data.columns import MAPPING
 from core.data.dataset import Dataset
+from core.data.decisions import Decisions
 from core.data.ham10000 import index_dataset
 from core.data.images import as_jpeg, at_most, model_input, read_image
 from core.data.masks import find_masks, whole_mask
@@ -223,6 +224,16 @@ def history(run: Run) -> pd.DataFrame:
     """See `Run.history`: of an ensemble it lies with the members."""
     stamps = [last_change(each.folder / _FILES["history"]) for each in (run, *run.members())]
     return _read_cached(str(run.folder), "history", max(stamps))
+
+
+def decisions(run: Run) -> Decisions | None:
+    """What was decided about the data set of a run; None before it is read.
+
+    Further folders change, as with each handed-over case: decisions are kept with the first one, for all its trainings.
+    """
+    data = manifest(run).get("data", {})
+    fingerprint = data.get("fingerprint_alone") or data.get("fingerprint")
+    return Decisions(fingerprint) if fingerprint else None
 
 
 def splits(run: Run) -> pd.DataFrame:

@@ -316,6 +316,7 @@ def _write_manifest(
                 "extra_images": len(dataset.added),
                 "extra_near_duplicates": len(dataset.near),
                 "fingerprint": dataset.fingerprint(),
+                "fingerprint_alone": dataset.fingerprint(with_added=False),
                 "images": len(dataset.images),
                 "lesions": int(dataset.images["lesion_id"].nunique()),
                 "synthetic": dataset.synthetic,

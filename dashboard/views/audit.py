@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.data.decisions import EXCLUDE, Decision, Decisions
+from core.data.decisions import EXCLUDE, Decision
 from core.runs.run import Run
 from dashboard import loaders, widgets
 from dashboard.audit_sections import DECIDED, DUPLICATES, SECTIONS, Desk, first_page
@@ -10,12 +10,10 @@ from dashboard.audit_sections import DECIDED, DUPLICATES, SECTIONS, Desk, first_
 
 def body(run: Run) -> None:
     """Choose what to look at, look at it, and decide."""
-    data = loaders.manifest(run).get("data", {})
-    splits = loaders.splits(run)
-    if not data.get("fingerprint") or splits.empty:
+    decisions, splits = loaders.decisions(run), loaders.splits(run)
+    if decisions is None or splits.empty:
         widgets.not_yet(run, "split")
         return
-    decisions = Decisions(data["fingerprint"])
     decided = decisions.all()
     section = st.segmented_control(
         "What to look at", list(SECTIONS), default=DUPLICATES, required=True,

@@ -6,7 +6,6 @@ from typing import Any
 import streamlit as st
 
 from core.config import TrainConfig
-from core.data.decisions import Decisions
 from core.errors import ConfigError, DermLensError
 from core.presets import PRESETS
 from core.runs import jobs
@@ -78,8 +77,8 @@ def launch(values: dict[str, Any], wait: bool) -> None:
 def exclusions(run: Run) -> None:
     """How many images of the chosen run's data set the next training leaves out."""
     with contextlib.suppress(DermLensError):  # the page Audit says what is wrong with them
-        fingerprint = loaders.manifest(run).get("data", {}).get("fingerprint")
-        excluded = len(Decisions(fingerprint).excluded()) if fingerprint else 0
+        decisions = loaders.decisions(run)
+        excluded = len(decisions.excluded()) if decisions else 0
         if excluded:
             images = "1 image" if excluded == 1 else f"{excluded:,} images"
             st.caption(f"{images} of this run's data set, excluded on the page Audit, will be left out of training.")

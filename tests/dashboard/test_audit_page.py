@@ -58,6 +58,17 @@ def test_a_pair_across_the_split_comes_first_and_is_named(audited):
     assert "different lesions" in text
 
 
+def test_what_was_decided_about_the_first_folder_holds_with_further_ones(audited):
+    """Their fingerprint changes with each case that is handed over, and what was decided would be lost."""
+    alone = "ab" * 32
+    data = audited.manifest()["data"] | {"fingerprint": "cd" * 32, "fingerprint_alone": alone}
+    audited.write_json(contract.MANIFEST, audited.manifest() | {"data": data})
+    first = audited.splits()["image_id"].iloc[0]
+    Decisions(alone).decide(first, EXCLUDE, "a hand is in the picture")
+    assert "1 image is excluded" in words(page("Suspicious labels"))
+    assert "1 image of this run's data set" in words(opened("retrain", ""))
+
+
 def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited):
     app = page("Suspicious labels")
     app.selectbox(key="audit_share").set_value(1.0).run()
