@@ -50,7 +50,8 @@ AS_THEY_ARE = (
 )  # files of a run that name no image and no folder
 DATA = ("fingerprint", "images", "lesions", "extra_images", "synthetic")  # what a manifest may say of the data
 CODE = (  # of the project, for the clinician's page
-    "core/**/*.py", "dashboard/__init__.py", "dashboard/__main__.py", "dashboard/login.py", "dashboard/clinic/**/*",
+    "core/**/*.py", "dashboard/__init__.py", "dashboard/__main__.py", "dashboard/login.py", "dashboard/spreadsheet.py",
+    "dashboard/clinic/**/*",
 )  # fmt: skip
 SUFFIXES = (".py", ".js", ".css", ".json", ".ttf", ".txt")
 PACKAGES = (  # that the clinician's page answers with: neither TensorFlow, nor the dashboard, nor what trains

@@ -86,7 +86,8 @@ def _with_patients(
     if dataset is not None:
         of_folder = dataset.images[["image_id", "lesion_id", *DETAILS]].rename(columns={"lesion_id": "in_folder"})
         images = images.merge(of_folder, on="image_id", how="left")
-        images["lesion_id"] = images["lesion_id"].fillna(images.pop("in_folder"))  # the run's, if it knows one
+        own = images["lesion_id"].astype(object)  # the run's, if it knows one
+        images["lesion_id"] = own.fillna(images.pop("in_folder"))
     if not judged.empty:
         images = images.merge(judged[["image_id", "ita"]], on="image_id", how="left")
     return selection.answer_table(predictions, images)

@@ -140,7 +140,9 @@ def tiny_run(tiny_config, shared_folder: Path):
     kept = shared_folder / "tiny-run"
     with FileLock(shared_folder / "run.lock"):
         if not kept.exists():
-            train(Run.create(tiny_config, kept))
+            with pytest.MonkeyPatch.context() as patch:  # with a cache that is empty, as its speed is measured
+                patch.setenv("DERMLENS_CACHE", str(shared_folder / "tiny-cache"))
+                train(Run.create(tiny_config, kept))
     run = Run(shutil.copytree(kept, runs_root() / "tiny"))
     promote(run)
     return run
