@@ -150,6 +150,9 @@ def test_several_images_give_a_table_to_take_away(browser, clinic, photo, tmp_pa
     tab.click(f"ul[role=listbox] >> text={say('language', 'de')}")
     tab.wait_for_selector(f"#table >> text={say('column_remark', 'de')}")
     assert len(tab.query_selector_all("#table tbody tr")) == 2, "another language takes no answer away"
+    tab.set_viewport_size({"width": 390, "height": 844})
+    tab.wait_for_function("document.documentElement.scrollWidth <= 390")
+    tab.set_viewport_size({"width": 1366, "height": 844})
     with tab.expect_download() as taken:
         tab.click("#take-csv")
     lines = Path(taken.value.path()).read_text(encoding="utf-8-sig").splitlines()
