@@ -36,7 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "colour": {"views": 16, "colour": 0.5},
     "nomixup": {"mixup": 0.0},
     "mixup0.5": {"mixup": 0.5},
-    "nosmoothing": {"label_smoothing": 0.0},
+    "smoothing": {"label_smoothing": 0.1},
     "classweights": {"class_weights": True, "logit_adjustment": 0.0},
     "noaverage": {"average_last": 0},
     "adam": {"optimizer": "adam"},

@@ -50,7 +50,7 @@ _DERMLENS = {
     "average_last": 3,
     "class_weights": False,
     "logit_adjustment": 1.0,
-    "label_smoothing": 0.1,
+    "label_smoothing": 0.0,
     "mixup": 0.2,
     "views": 8,
     "turns": True,
