@@ -189,8 +189,8 @@ class Predictor:
         return (self._of_people if of_people else self._of_images).trust
 
     def _judge_of(self, person: Patient) -> "_Judge":
-        known = person if self.term is None else self.term.understood(person)
-        return self._of_images if known == NOBODY else self._of_people
+        unknown = self.term is not None and self.term.understood(person) == NOBODY
+        return self._of_images if unknown else self._of_people
 
     def _predict_batch(self, originals: Sequence[np.ndarray], people: Sequence[Patient]) -> list[Prediction]:
         pixels = np.stack([model_input(original, self.size) for original in originals])
