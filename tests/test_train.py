@@ -62,9 +62,10 @@ def test_what_cannot_be_done_is_one_sentence(runs_folder, capsys, arguments, say
 def test_a_folder_named_from_elsewhere_is_found_by_whoever_goes_on(tiny_data, runs_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tiny_data.parent)
     options = train.build_parser().parse_args(["--data-dir", tiny_data.name, "--data-dir", f"./{tiny_data.name}"])
-    monkeypatch.setattr("os.path.exists", lambda path: True)  # a folder called imagenet too
-    config = train.open_run(options).config()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.path.exists", lambda path: True)  # a folder called imagenet too
+        config = train.open_run(options).config()
+    monkeypatch.chdir(tmp_path)
     assert (config.data_dir, config.extra_data) == (str(tiny_data), str(tiny_data))
     assert (config.weights, config.teacher) == ("imagenet", None), "names stay names"
 

@@ -422,7 +422,7 @@ def _whole(dataset: Dataset, keyword: str, name: str, default: int | None = None
     if value is None or value == "":
         value = default
     try:
-        return int(value)  # type: ignore[arg-type]
+        return int(value)  # type: ignore[arg-type]  # whatever stands in the file: int() says what is none
     except (TypeError, ValueError):
         pass
     raise _damaged(name, f"{keyword} is no whole number")

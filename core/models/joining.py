@@ -190,37 +190,19 @@ def join_finished(runs: Sequence[Run], folder: Path | None = None) -> Run:
         raise RunError(f"An ensemble has two networks or more. Received: {len(each)}. Name another run.")
     check_together(each)
     root = folder.absolute().parent if folder else runs_root()
-    # all copies are there before the run is: what is left of an interrupted attempt cannot be mistaken for one
-    with _place_beside(root) as place:
-        for number, member in enumerate(each):
-            _copy(member, place / MEMBERS / str(number + 1))
-        run = Run.create(dataclasses.replace(each[0].config(), ensemble=len(each)), folder)
-        (place / MEMBERS).rename(run.folder / MEMBERS)
+    with _copying(each[0], root):
+        root.mkdir(parents=True, exist_ok=True)
+        # all copies are there before the run is: what is left of an interrupted attempt cannot be mistaken for one
+        with tempfile.TemporaryDirectory(dir=root, prefix=".joining.", ignore_cleanup_errors=True) as name:
+            copies = Path(name) / MEMBERS
+            for number, member in enumerate(each):
+                _copy(member, copies / str(number + 1))
+            run = Run.create(dataclasses.replace(each[0].config(), ensemble=len(each)), folder)
+            copies.rename(run.folder / MEMBERS)
     progress = Progress(run, run.config().epochs)
     with run.writing(), progress.telling():
         join(run, run.members(), progress)
     return run
-
-
-@contextmanager
-def _place_beside(root: Path) -> Iterator[Path]:
-    """A folder that is gone afterwards, on the disk of the runs.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        place = tempfile.mkdtemp(dir=root, prefix=".joining.")
-    except OSError as error:
-        raise RunError(
-            f"Runs are kept in {root}. Received: {error.strerror or error}. Free some disk, or name another folder "
-            "with DERMLENS_RUNS."
-        ) from error
-    try:
-        yield Path(place)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
 
 
 def _copy(member: Run, folder: Path) -> None:

@@ -4,7 +4,6 @@ Trials of a sweep and members of an ensemble know nothing of each other, so that
 cluster all machines must see the folders of runs, data and trunk outputs at the same place, on a shared file system.
 """
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -17,7 +16,7 @@ from core.engines import THREADS
 from core.errors import ClusterError, DermLensError, TrainingStopped
 from core.models.cluster import ENVIRONMENT, connect
 from core.places import PROJECT, cache_root, runs_root
-from core.runs.jobs import give_way, stop_on_signal, take_up
+from core.runs.jobs import give_way, stop_on_signal, take_up, taken_out
 from core.runs.run import LOG, STOP_REQUEST, Run
 
 RETRIES = 5  # of a run whose worker or machine is lost: it goes on from its last whole epoch
@@ -122,7 +121,7 @@ def _as_process(run: Run, settings: dict[str, str]) -> str:
         run: prepared.
         settings: environment variables that hold where the user has not set them.
     """
-    if _taken_out(run):
+    if taken_out(run, TAKEN_OUT):
         return TAKEN_OUT
     with (run.folder / LOG).open("ab") as log:
         command = (sys.executable, "-u", "-m", "core.models.spread", str(run.folder))
@@ -142,19 +141,10 @@ def _as_task(folder: str) -> str:
             "Put runs, data and cache on a file system that all machines share (DERMLENS_RUNS, DERMLENS_CACHE)."
         )
     run = Run(folder)
-    if _taken_out(run):
+    if taken_out(run, TAKEN_OUT):
         return TAKEN_OUT
     with (run.folder / LOG).open("a") as log, redirect_stdout(log), redirect_stderr(log):
         return _train(run)
-
-
-def _taken_out(run: Run) -> bool:
-    """Whether somebody has stopped it while others were trained; its status then says so."""
-    if not run.stop_requested():
-        return False
-    run.write_status(dataclasses.replace(run.status(), state="stopped", message=TAKEN_OUT))
-    (run.folder / STOP_REQUEST).unlink(missing_ok=True)
-    return True
 
 
 def _train(run: Run) -> str:

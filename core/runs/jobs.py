@@ -159,6 +159,15 @@ def take_up(run: Run) -> None:
         (run.folder / STOP_REQUEST).unlink(missing_ok=True)
 
 
+def taken_out(run: Run, message: str) -> bool:
+    """Whether somebody has stopped a run before its turn came; its status then says so, with this message."""
+    if not run.stop_requested():
+        return False
+    (run.folder / STOP_REQUEST).unlink(missing_ok=True)
+    run.write_status(dataclasses.replace(run.status(), state="stopped", message=message))
+    return True
+
+
 def give_way() -> None:
     """Let pages and whatever else people wait for go first; on an idle machine this costs nothing.
 

@@ -5,8 +5,8 @@ import time
 
 from core.errors import RunError, TrainingStopped
 from core.runs.all_runs import list_runs
-from core.runs.jobs import active_run, one_start_at_a_time
-from core.runs.run import STOP_REQUEST, Run
+from core.runs.jobs import active_run, one_start_at_a_time, taken_out
+from core.runs.run import Run
 from core.runs.status import own_process
 
 PAUSE = 1.0  # seconds between two looks
@@ -24,9 +24,7 @@ def wait_for_turn(run: Run) -> None:
     status = dataclasses.replace(run.status(), state="queued", phase="waiting", error=None, **own_process())
     said = None
     while True:
-        if run.stop_requested():
-            (run.folder / STOP_REQUEST).unlink(missing_ok=True)
-            run.write_status(dataclasses.replace(status, state="stopped", message="Stopped while it waited."))
+        if taken_out(run, "Stopped while it waited."):
             raise TrainingStopped(f"Stopped while it waited. Go on with: python train.py --resume {run.id}")
         with one_start_at_a_time(run.folder.parent):
             first = _first_before(run)

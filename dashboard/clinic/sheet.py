@@ -124,7 +124,7 @@ class _Nameless(OutputProducer):
 
     def _add_info(self) -> PDFInfo:
         info = super()._add_info()
-        info.creation_date = None  # type: ignore[assignment]
+        info.creation_date = None  # type: ignore[assignment]  # fpdf2 leaves out what is None, and types a date
         return info
 
 
@@ -151,7 +151,7 @@ class Sheet:
         self.pdf.alias_nb_pages("")  # or "{nb}" in a comment became a number
         self.pdf.set_margins(0, 0)
         self.pdf.c_margin = 0
-        self.pdf.file_id = lambda: None  # type: ignore[method-assign]
+        self.pdf.file_id = lambda: None  # type: ignore[method-assign]  # made of the time; fpdf2 asks to replace it
         self.pdf.add_page()
         self._fonts: set[tuple[str, str]] = set()
         self._widths: dict[tuple[str, bool], float] = {}

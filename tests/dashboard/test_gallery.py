@@ -121,9 +121,7 @@ def test_runs_are_comparable_whose_test_images_are_the_same(served_run):
     """An exclusion leaves the test images as they are."""
     splits = served_run.splits()
     one_less = splits["split"].where(splits["image_id"] != splits.query("split == 'train'")["image_id"].iloc[0])
-    other_test = (
-        splits["split"].where(splits["split"] != "calibration", "test").where(splits["split"] != "test", "train")
-    )
+    other_test = splits["split"].replace({"test": "calibration", "calibration": "test"})
     for name, parts in (("excluded", one_less.fillna("excluded")), ("others", other_test)):
         other = Run(shutil.copytree(served_run.folder, served_run.folder.parent / name))
         other.write_csv(SPLITS, splits.assign(split=parts))
