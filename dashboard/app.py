@@ -13,7 +13,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:  # streamlit puts only this file's folder on the path
     sys.path.insert(0, ROOT)
 
-from dashboard import imports, loaders, login, widgets  # noqa: E402
+from dashboard import imports, loaders, login, models, widgets  # noqa: E402
 
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="168" height="32" viewBox="0 0 168 32">
 <circle cx="14" cy="15" r="10" fill="none" stroke="#1A9189" stroke-width="3"/>
@@ -67,7 +67,7 @@ def run_picker() -> None:
     if st.query_params.get("run") != card.run.id:
         st.query_params["run"] = card.run.id  # an address that is sent to somebody opens the same run
     if card.finished:
-        loaders.warm_up(card.run)
+        models.warm_up(card.run)
 
 
 def entered() -> bool:

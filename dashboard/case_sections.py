@@ -20,7 +20,7 @@ from core.diagnoses import CODES, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.places import confirmed_cases_folder
 from core.runs.run import Run
-from dashboard import charts, findings, loaders, widgets
+from dashboard import charts, findings, loaders, models, widgets
 from dashboard.charts import FEW, name_of
 from dashboard.widgets import Tile, percent
 
@@ -144,7 +144,7 @@ def detail(log: CaseLog, case: Case) -> None:
     """One case: its image, what was said of it, and the form for what is known now."""
     left, right = st.columns([2, 3])
     with left:
-        picture = as_jpeg(at_most(read_image(log.image(case.id)), loaders.DISPLAY_SIDE))
+        picture = as_jpeg(at_most(read_image(log.image(case.id)), models.DISPLAY_SIDE))
         st.image(picture, width="stretch", alt="The image that was assessed")
         st.caption(f"Case {case.id}  \nKept {case.time:%d %B %Y, %H:%M} UTC  \nRun {case.run}")
         if st.button("Delete this case…", icon=":material/delete:", key="cases_delete"):

@@ -14,7 +14,7 @@ from core.explain.methods import DEFAULT_METHOD, METHODS
 from core.explain.overlay import full_colour, outlined, overlay
 from core.prediction import Prediction
 from core.runs.run import Run
-from dashboard import charts, loaders
+from dashboard import charts, loaders, models
 from dashboard.explain_charts import title_of
 from dashboard.widgets import percent
 
@@ -114,7 +114,7 @@ def heatmap_grid(image: Explained, truth: str | None) -> dict[str, np.ndarray]:
 
 def depths(run: Run) -> tuple[str, ...]:
     """The cut points of a run's network; another network may have others."""
-    return loaders.predictor(run).explainer.layers
+    return models.predictor(run).explainer.layers
 
 
 def named(code: str, truth: str | None) -> str:
@@ -136,7 +136,7 @@ def beside(run: Run) -> Run | None:
 def _row(image: Explained, run: Run, code: str, layer: str, methods: list[str], several: bool) -> dict[str, np.ndarray]:
     """One diagnosis at one depth in one run; each picture is shown as soon as it is there: method -> heatmap."""
     with st.spinner("Asking the run…"):
-        prediction = loaders.answer(run, image.source)
+        prediction = models.answer(run, image.source)
     probability = prediction.probabilities[CODES.index(code)]
     words = [f"**{charts.name_of(code)}**, {percent(probability, 0)}"]
     words += [f"cut at {layer}"] if layer else []
@@ -154,7 +154,7 @@ def _row(image: Explained, run: Run, code: str, layer: str, methods: list[str], 
         cut = layer if METHODS[name].any_layer else ""
         try:
             with place.container(), st.spinner(f"{title_of(name)}…"):
-                heatmap = loaders.explanation(run, image.source, name, code, cut)
+                heatmap = models.explanation(run, image.source, name, code, cut)
         except ConfigError as error:  # a path that this network's head goes round
             place.caption(f"{title_of(name)}: {error}")
             continue

@@ -5,7 +5,7 @@ import streamlit as st
 
 from core.explain.faithfulness import energy, pointing
 from core.runs.run import Run
-from dashboard import charts, explain_charts, loaders, widgets
+from dashboard import charts, explain_charts, loaders, models, widgets
 from dashboard.explain_grid import Explained
 from dashboard.widgets import percent
 
@@ -31,7 +31,7 @@ def tested(image: Explained, heatmaps: dict[str, np.ndarray]) -> None:
     )  # fmt: skip
     if asked:
         with st.spinner("Blurring step by step…"):
-            curves = loaders.curves(image.run, image.source, image.code, [(name, "") for name in heatmaps])
+            curves = models.curves(image.run, image.source, image.code, [(name, "") for name in heatmaps])
         with st.grid(2, min_column_width=300) as grid:
             with grid.cell():
                 figure = explain_charts.curve_chart(curves.fractions, curves.deletion, "of the image blurred")

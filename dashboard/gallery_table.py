@@ -15,7 +15,7 @@ from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.run import Run
 from core.similar import directions, most_alike
-from dashboard import findings, loaders, selection
+from dashboard import findings, loaders, models, selection
 from dashboard.selection import evaluation_of
 
 DETAILS = ("age", "sex", "localization", "dx_type")
@@ -30,14 +30,14 @@ def answers(run: Run, part: str = "") -> pd.DataFrame:
         run: whose answers they are.
         part: `EXTERNAL` with the name of an evaluation; anything else for the run's own images.
     """
-    name = evaluation_of(part)
+    name, listed = evaluation_of(part), loaders.dataset_change(run, part)
     if name:  # what other runs said of its images is not asked
         stamp = loaders.last_change(run.folder / contract.EVALUATIONS / name / contract.METRICS)
-        return _external_answers(str(run.folder), part, stamp)
+        return _external_answers(str(run.folder), part, stamp, listed)
     files = (contract.PREDICTIONS, contract.SPLITS, contract.IMAGES)
     stamps = tuple(loaders.last_change(run.folder / name) for name in files)
     others = tuple(str(other.folder) for other in comparable(run))
-    return _answers(str(run.folder), stamps, others)
+    return _answers(str(run.folder), stamps, listed, others)
 
 
 def comparable(run: Run) -> list[Run]:
@@ -59,7 +59,7 @@ def _test_images(folder: str, stamp: int) -> frozenset[str]:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _answers(folder: str, stamps: tuple[int, ...], others: tuple[str, ...]) -> pd.DataFrame:
+def _answers(folder: str, stamps: tuple[int, ...], listed: int, others: tuple[str, ...]) -> pd.DataFrame:
     run = Run(folder)
     table = _with_patients(run, "", loaders.predictions(run), loaders.splits(run), loaders.images(run))
     counts = selection.wrong_runs({name: loaders.predictions(Run(name)) for name in others})
@@ -67,7 +67,7 @@ def _answers(folder: str, stamps: tuple[int, ...], others: tuple[str, ...]) -> p
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _external_answers(folder: str, part: str, stamp: int) -> pd.DataFrame:
+def _external_answers(folder: str, part: str, stamp: int, listed: int) -> pd.DataFrame:
     run, name = Run(folder), evaluation_of(part)
     predictions = loaders.external_predictions(run, name)
     table = _with_patients(run, part, predictions, predictions, loaders.external_images(run, name))
@@ -133,7 +133,7 @@ def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:
             f"{notice}\n\nAnswers of the run {run.id}. answers.csv holds all {len(rows):,} of them; of the first "
             f"{len(shown):,} there is the image, and the image with the heatmap of the answer over it.\n",
         )
-        overlays = loaders.overlays(run, [(paths[row.image_id], row.predicted) for row in shown], EXPORTED_SIDE)
+        overlays = models.overlays(run, [(paths[row.image_id], row.predicted) for row in shown], EXPORTED_SIDE)
         for row, overlay in zip(shown, overlays, strict=True):
             image = as_jpeg(at_most(read_image(paths[row.image_id]), EXPORTED_SIDE))
             archive.writestr(f"{row.image_id}.jpg", image)

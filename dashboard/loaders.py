@@ -1,14 +1,11 @@
-"""What the pages read, cached; what the gallery alone reads is in `dashboard.gallery_table`.
+"""What the pages read of runs and of their images, cached.
+
+What networks say is in `dashboard.models`, what the gallery alone reads in `dashboard.gallery_table`.
 
 Each cached function is keyed on paths and the time of their last change, and holds a bounded number of
 entries. What a cached resource gives is shared by all sessions: look at it, never change it.
 """
 
-import contextlib
-import dataclasses
-import gc
-import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,16 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import streamlit as st
-from streamlit.runtime.scriptrunner import script_runner
 
 from core.config import TrainConfig
 from core.data.columns import MAPPING
 from core.data.dataset import Dataset
 from core.data.decisions import Decisions
 from core.data.ham10000 import index_dataset
-from core.data.images import as_jpeg, at_most, model_input, read_image
+from core.data.images import as_jpeg, at_most, read_image
 from core.data.masks import find_masks, whole_mask
-from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.runs import run as contract
 from core.runs.all_runs import list_runs, served_run
@@ -36,22 +31,13 @@ from core.runs.estimate import estimate as estimate_training
 from core.runs.files import read_csv, read_json
 from core.runs.run import Run
 from dashboard import imports
-from dashboard.selection import EXTERNAL, evaluation_of
-
-# After every page Streamlit calls keras.backend.clear_session(): it takes 0.35 s, and it takes away the state of a
-# model that the background thread is loading at that moment. This project's models need no clearing.
-script_runner._clean_problem_modules = lambda: None
+from dashboard.selection import evaluation_of
 
 if TYPE_CHECKING:  # what needs SciPy or TensorFlow is loaded when it is asked for: the first page waits for neither
-    from core.evaluation.patient import Patient
     from core.evaluation.promotion import Judgement
-    from core.explain.faithfulness import Curves
-    from core.predictor import Prediction, Predictor
 
-DISPLAY_SIDE = 1000  # pixels: more than any column is wide
 THUMBNAIL_SIDE = 360
 MEASURED_RUNS = 20  # the newest finished ones tell how fast this machine is
-WARM_UP_DELAY = 4.0  # seconds: the first page is drawn before TensorFlow takes the processor
 
 _FILES = {
     "about": contract.ABOUT,
@@ -289,23 +275,6 @@ def external_subgroups(run: Run, name: str) -> dict[str, Any]:
     return read_json(run.folder / contract.EVALUATIONS / name / contract.SUBGROUPS)
 
 
-def dataset_in(folder: str | None, extra: Sequence[str] = ()) -> Dataset | None:
-    """The data set of an external evaluation; None when its folder is not there any more.
-
-    Args:
-        folder: where it lies.
-        extra: folders whose images were added; one that is not there any more is left out.
-
-    Raises:
-        DatasetError: a folder is there, but is no data set.
-    """
-    if not folder or not Path(folder).is_dir():
-        return None
-    folders = (folder, *(other for other in extra if Path(other).is_dir()))
-    changes = (last_change(path) for one in map(Path, folders) for path in (one, one / MAPPING, *one.glob("*.csv")))
-    return _dataset(folders, max(changes))
-
-
 def measured_heatmaps(run: Run) -> dict[str, Any]:
     """See `Run.heatmaps`."""
     return _read(run, "heatmaps")
@@ -332,27 +301,45 @@ def last_change(path: Path) -> int:
 
 
 def dataset_of(run: Run) -> Dataset | None:
-    """The data set that a run learned from; None when its folder is not there any more.
+    """The data set that a run learned from; see `dataset_of_part`."""
+    return dataset_of_part(run, "")
+
+
+def dataset_of_part(run: Run, part: str) -> Dataset | None:
+    """The data set that an external evaluation looked at, and the run's own for every other part.
+
+    None when its folder is not there any more; a further folder that is not there any more is left out.
 
     Raises:
-        DatasetError: the folder is there, but is no data set.
+        DatasetError: a folder is there, but is no data set.
     """
-    data = manifest(run).get("data", {})
-    return dataset_in(data.get("folder"), data.get("extra_folders", ()))
+    folders = _folders(run, part)
+    return _dataset(folders, _listed(folders)) if folders else None
+
+
+def dataset_change(run: Run, part: str) -> int:
+    """When what `dataset_of_part` reads last changed, in nanoseconds; 0 while its folder is not there."""
+    return _listed(_folders(run, part))
+
+
+def _folders(run: Run, part: str) -> tuple[str, ...]:
+    name = evaluation_of(part)
+    data = (evaluations(run).get(name, {}) if name else manifest(run)).get("data", {})
+    first, extra = data.get("folder"), () if name else data.get("extra_folders", ())
+    if not first or not Path(first).is_dir():
+        return ()
+    return (first, *(other for other in extra if Path(other).is_dir()))
+
+
+def _listed(folders: tuple[str, ...]) -> int:
+    lists = (path for one in map(Path, folders) for path in (one, one / MAPPING, *one.glob("*.csv")))
+    return max(map(last_change, lists), default=0)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Listing the images…")
 def _dataset(folders: tuple[str, ...], stamp: int) -> Dataset:
     first, *extra = map(Path, folders)
     return index_dataset(first, extra)
-
-
-def dataset_of_part(run: Run, part: str) -> Dataset | None:
-    """The data set that an external evaluation looked at, and the run's own for every other part; see `dataset_of`."""
-    name = evaluation_of(part)
-    if not name:
-        return dataset_of(run)
-    return dataset_in(evaluations(run).get(name, {}).get("data", {}).get("folder"))
 
 
 def image_paths(dataset: Dataset | None) -> dict[str, str]:
@@ -375,116 +362,6 @@ def _thumbnail(path: str, stamp: int) -> bytes:
     return as_jpeg(at_most(read_image(path), THUMBNAIL_SIDE))
 
 
-# ---- answers -----------------------------------------------------------------------------------
-
-
-def predictor(run: Run) -> "Predictor":
-    """The run, ready to answer. Waits for the warm-up where that is under way.
-
-    Raises:
-        RunError: the run is not finished, or its model cannot be read.
-    """
-    return _predictor(str(run.folder), _model_stamp(run))
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _predictor(folder: str, stamp: int) -> "Predictor":
-    imports.load_all()
-    from core.predictor import Predictor
-
-    ready = Predictor(Run(folder))
-    ready.predict(np.zeros((ready.size, ready.size, 3), np.uint8))  # compiles the pass
-    gc.collect()
-    gc.freeze()  # TensorFlow's objects stay: Streamlit's collection after every page would visit them all, 0.3 s
-    return ready
-
-
-def _model_stamp(run: Run) -> int:
-    """When the run's answers last changed: another model, or probabilities fitted again."""
-    return max(last_change(run.folder / contract.MODEL), last_change(run.folder / contract.CALIBRATION))
-
-
-def warm_up(run: Run) -> None:
-    """List the run's images and load its model in the background: no page need wait for TensorFlow."""
-    if (run.folder / contract.CALIBRATION).is_file():
-        _warm_up(str(run.folder), _model_stamp(run))
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _warm_up(folder: str, stamp: int) -> threading.Timer:
-    def load() -> None:
-        jobs: tuple[Callable[[], object], ...] = (lambda: dataset_of(Run(folder)), lambda: _predictor(folder, stamp))
-        for prepare in jobs:
-            with contextlib.suppress(DermLensError):  # the page that needs it meets the same error and says it
-                prepare()
-
-    timer = threading.Timer(WARM_UP_DELAY, load)
-    timer.start()
-    return timer
-
-
-def answer(run: Run, source: str | bytes) -> "Prediction":
-    """What a run says of one image; its picture is shrunk to what a page can show.
-
-    Args:
-        run: a finished run.
-        source: the path of an image, or the bytes of a file.
-
-    Raises:
-        ImageError: it cannot be read as an image.
-        RunError: the run cannot answer.
-    """
-    return _answer(*_asked_of(run, source), _patient_in(run, source))
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _answer(folder: str, model_stamp: int, source: str | bytes, stamp: int, patient: "Patient | None") -> "Prediction":
-    prediction = _predictor(folder, model_stamp).predict(source, patient)
-    return dataclasses.replace(prediction, image=at_most(prediction.image, DISPLAY_SIDE))
-
-
-def _patient_in(run: Run, source: str | bytes) -> "Patient | None":
-    """What is recorded of the person in an image of the run's data set, or of one that it was evaluated on."""
-    if isinstance(source, bytes) or not (run.folder / contract.PATIENT).is_file():
-        return None
-    from core.evaluation.patient import patients_of
-
-    for part in ("", *(f"{EXTERNAL}{name}" for name in evaluations(run))):
-        with contextlib.suppress(DermLensError):
-            dataset = dataset_of_part(run, part)
-            if dataset and len(rows := dataset.images[dataset.images["path"] == source]):
-                return patients_of(rows)[0]
-    return None
-
-
-def overlays(run: Run, asked: list[tuple[str, str]], side: int = THUMBNAIL_SIDE) -> list[bytes]:
-    """JPEGs of heatmaps over their images, all from one pass.
-
-    Args:
-        run: a finished run.
-        asked: path and code of the explained diagnosis of each picture.
-        side: pixels of the longer side, at most.
-    """
-    stamps = tuple(last_change(Path(path)) for path, _ in asked)
-    return _overlays(str(run.folder), _model_stamp(run), tuple(asked), stamps, side)
-
-
-@st.cache_data(max_entries=60, show_spinner=False)
-def _overlays(
-    folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...], side: int
-) -> list[bytes]:
-    paths = list(dict.fromkeys(path for path, _ in asked))
-    answers = _predictor(folder, model_stamp).predict_many(paths)
-    small = {
-        path: dataclasses.replace(answer, image=at_most(answer.image, side))
-        for path, answer in zip(paths, answers, strict=True)
-    }
-    return [as_jpeg(small[path].overlay(code)) for path, code in asked]
-
-
-# ---- explanations ------------------------------------------------------------------------------
-
-
 def mask_of(dataset: Dataset | None, image_id: str) -> np.ndarray | None:
     """The lesion's mask on the whole image, (h, w) bool; None where there is none that can be read."""
     folders = (dataset.folder, *dataset.extra) if dataset else ()
@@ -498,56 +375,3 @@ def mask_of(dataset: Dataset | None, image_id: str) -> np.ndarray | None:
 @st.cache_data(max_entries=4, show_spinner=False)
 def _masks(folders: tuple[str, ...], stamps: tuple[int, ...]) -> dict[str, str]:
     return find_masks(*map(Path, folders))
-
-
-def explanation(run: Run, source: str | bytes, method: str, code: str, layer: str) -> np.ndarray:
-    """A heatmap of any kind, see `core.explain.explainer.Explainer.heatmap`.
-
-    Args:
-        run: a finished run.
-        source: the path of an image, or the bytes of a file.
-        method: its name.
-        code: of the diagnosis that is explained.
-        layer: the cut point; empty for the method's own.
-    """
-    return _explanation(*_asked_of(run, source), method, code, layer)
-
-
-@st.cache_resource(max_entries=64, show_spinner=False)
-def _explanation(
-    folder: str, model_stamp: int, source: str | bytes, stamp: int, method: str, code: str, layer: str
-) -> np.ndarray:
-    ready = _predictor(folder, model_stamp)
-    pixels = model_input(read_image(source), ready.size)
-    return ready.explainer.heatmap(pixels, method, CODES.index(code), layer or None)
-
-
-def curves(run: Run, source: str | bytes, code: str, asked: list[tuple[str, str]]) -> "Curves":
-    """Deletion and insertion of heatmaps of one image, and of a random map and a centred Gaussian.
-
-    Args:
-        run: a finished run.
-        source: the path of an image, or the bytes of a file.
-        code: of the diagnosis that is explained and followed.
-        asked: method and cut point of each heatmap, as of `explanation`.
-    """
-    return _curves(*_asked_of(run, source), code, tuple(asked))
-
-
-@st.cache_resource(max_entries=16, show_spinner=False)
-def _curves(
-    folder: str, model_stamp: int, source: str | bytes, stamp: int, code: str, asked: tuple[tuple[str, str], ...]
-) -> "Curves":
-    imports.load_all()
-    from core.explain.faithfulness import centred_gaussian, random_map
-
-    ready = _predictor(folder, model_stamp)
-    pixels = model_input(read_image(source), ready.size)
-    maps = {name: _explanation(folder, model_stamp, source, stamp, name, code, layer) for name, layer in asked}
-    maps |= {"random": random_map(np.random.default_rng(0)), "gaussian": centred_gaussian(ready.size)}
-    return ready.explainer.faithfulness(pixels, maps, CODES.index(code))
-
-
-def _asked_of(run: Run, source: str | bytes) -> tuple[str, int, str | bytes, int]:
-    """What an answer to an image depends on: the run's folder and when it last changed, the image and when it did."""
-    return str(run.folder), _model_stamp(run), source, 0 if isinstance(source, bytes) else last_change(Path(source))

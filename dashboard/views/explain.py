@@ -12,7 +12,7 @@ from core.diagnoses import BY_CODE, CODES
 from core.errors import DermLensError
 from core.prediction import REASONS, Prediction
 from core.runs.run import Run
-from dashboard import charts, loaders, widgets
+from dashboard import charts, loaders, models, widgets
 from dashboard.explain_grid import Explained, heatmap_grid
 from dashboard.explain_sections import measured_figures, tested
 from dashboard.selection import EXTERNAL
@@ -44,7 +44,7 @@ def body(run: Run) -> None:
     source, row = from_dataset(run) if origin == FROM_DATASET else (uploaded(), None)
     if source is not None:
         with st.spinner("Looking at the image… the first one after a start takes a few seconds."):
-            prediction = loaders.answer(run, source)
+            prediction = models.answer(run, source)
         show(run, source, prediction, row)
 
 

@@ -11,7 +11,7 @@ from core.diagnoses import CODES
 from core.errors import DermLensError
 from core.evaluation.groups import NAMES, members
 from core.runs.run import Run
-from dashboard import charts, gallery_table, loaders, picked, selection, widgets
+from dashboard import charts, gallery_table, loaders, models, picked, selection, widgets
 from dashboard.gallery_details import details
 from dashboard.mistake_sections import EVERY_RUN, IMAGES, PAIRS, confused_pairs, wrong_in_every_run
 from dashboard.picked import Picked
@@ -248,7 +248,7 @@ def heatmaps(run: Run, waiting: list[Waiting]) -> None:
     for _, _, place in waiting:
         place.caption("Heatmap…")
     try:
-        pictures = loaders.overlays(run, [(path, code) for path, code, _ in waiting])
+        pictures = models.overlays(run, [(path, code) for path, code, _ in waiting])
     except DermLensError as error:
         for _, _, place in waiting:
             place.empty()

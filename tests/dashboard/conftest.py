@@ -19,7 +19,7 @@ from core.places import PROJECT
 from core.predictor import Predictor
 from core.runs.all_runs import promote
 from core.runs.run import CALIBRATION, Run
-from dashboard import loaders
+from dashboard import models
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def loaded(module_run: Run) -> Predictor:
 @pytest.fixture
 def one_model(monkeypatch: pytest.MonkeyPatch, loaded: Predictor) -> None:
     """No test loads a model again, and no thread that does so outlives its test."""
-    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
-    monkeypatch.setattr(loaders, "_predictor", lambda folder, stamp: loaded)
+    monkeypatch.setattr(models, "warm_up", lambda run: None)
+    monkeypatch.setattr(models, "_predictor", lambda folder, stamp: loaded)
 
 
 @pytest.fixture(scope="session")

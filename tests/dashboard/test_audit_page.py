@@ -14,14 +14,14 @@ from core.diagnoses import CODES, RESEARCH_NOTICE
 from core.runs import run as contract
 from core.runs.all_runs import promote
 from core.runs.run import Run
-from dashboard import findings, loaders
+from dashboard import findings, models
 from tests.dashboard.conftest import opened
 
 
 @pytest.fixture(autouse=True)
 def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is needed for an audit."""
-    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
+    monkeypatch.setattr(models, "warm_up", lambda run: None)
 
 
 @pytest.fixture

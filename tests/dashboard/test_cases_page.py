@@ -11,7 +11,7 @@ from core.data.ham10000 import load_dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE
 from core.errors import CaseLogError
 from core.places import PROJECT
-from dashboard import case_sections, findings, loaders
+from dashboard import case_sections, findings, models
 from tests.dashboard.conftest import opened
 
 APP = str(PROJECT / "dashboard" / "app.py")
@@ -20,7 +20,7 @@ APP = str(PROJECT / "dashboard" / "app.py")
 @pytest.fixture(autouse=True)
 def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is needed for cases."""
-    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
+    monkeypatch.setattr(models, "warm_up", lambda run: None)
 
 
 @pytest.fixture

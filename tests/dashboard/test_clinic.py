@@ -28,7 +28,7 @@ from core.predictor import Predictor
 from core.runs.all_runs import CURRENT, promote
 from core.runs.run import PATIENT
 from core.similar import run_images
-from dashboard import loaders
+from dashboard import models
 from dashboard.clinic import app, markup, pictures, reading, uploads
 from dashboard.clinic.report import pdf_report
 from dashboard.clinic.texts import LANGUAGES, text
@@ -90,7 +90,7 @@ def test_every_way_in_gives_the_same_answer(client, clinic, pixels, tmp_path, ca
     path = file_of("turned-jpg", pixels, tmp_path)
     assert predictor.main([str(path), "--run", str(clinic.run.folder), "--json"]) == 0
     command_line = json.loads(capsys.readouterr().out)[0]["probabilities"]
-    dashboard = loaders.answer(clinic.run, path.read_bytes()).to_dict()["probabilities"]
+    dashboard = models.answer(clinic.run, path.read_bytes()).to_dict()["probabilities"]
     api = client.predict(image=handle_file(path), api_name="/predict")["probabilities"]
     assert command_line == pytest.approx(api, abs=1e-5)
     assert dashboard == pytest.approx(api, abs=1e-5)
@@ -288,13 +288,13 @@ def test_what_is_entered_of_the_person_goes_into_the_answer_and_the_page_says_so
 
 def test_an_image_of_the_data_set_is_answered_as_it_was_recorded(served_run, tiny_data, monkeypatch):
     ready = with_person(served_run, monkeypatch)
-    monkeypatch.setattr(loaders, "_predictor", lambda folder, stamp: ready)
+    monkeypatch.setattr(models, "_predictor", lambda folder, stamp: ready)
     images = index_dataset(tiny_data).images
     row = images[images["localization"] == "back"].iloc[:1]
     path = row["path"].iloc[0]
-    as_recorded = loaders.answer(served_run, path)
+    as_recorded = models.answer(served_run, path)
     np.testing.assert_allclose(as_recorded.logits, ready.predict(path, patients_of(row)[0]).logits, atol=1e-5)
-    assert as_recorded.patient_used and not loaders.answer(served_run, Path(path).read_bytes()).patient_used
+    assert as_recorded.patient_used and not models.answer(served_run, Path(path).read_bytes()).patient_used
 
 
 def test_programs_get_no_diagnosis_of_a_refused_image_unless_they_ask(client, clinic, pixels, tmp_path):

@@ -45,7 +45,7 @@ from core.places import PROJECT
 from core.runs import run as contract
 from core.runs.run import Run
 from core.runs.status import Status
-from dashboard import loaders
+from dashboard import models
 
 PARTS = ("test", "validation", "calibration")
 MALIGNANT = ["mel", "bcc", "akiec"]
@@ -134,7 +134,7 @@ def app(run: Run) -> Iterator[AppTest]:
     """The evaluation page, opened once: each test turns to what it reads."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DERMLENS_RUNS", str(run.folder.parent))
-        patch.setattr(loaders, "warm_up", lambda run: None)
+        patch.setattr(models, "warm_up", lambda run: None)
         page = AppTest.from_file(str(PROJECT / "dashboard" / "app.py"), default_timeout=120).run()
         yield page.switch_page("views/evaluation.py").run()
 

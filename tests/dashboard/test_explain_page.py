@@ -14,7 +14,7 @@ from core.places import PROJECT
 from core.prediction import REASONS, STRANGE
 from core.runs import run as contract
 from core.runs.run import Run
-from dashboard import explain_charts, loaders
+from dashboard import explain_charts, models
 
 APP = str(PROJECT / "dashboard" / "app.py")
 FRACTIONS = np.array([0.0, 0.5, 1.0])
@@ -46,16 +46,16 @@ pytestmark = pytest.mark.usefixtures("one_model")
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every image is refused."""
-    answer = loaders.answer
+    answer = models.answer
     monkeypatch.setattr(
-        loaders, "answer", lambda run, source: dataclasses.replace(answer(run, source), refusals=(STRANGE,))
+        models, "answer", lambda run, source: dataclasses.replace(answer(run, source), refusals=(STRANGE,))
     )
 
 
 @pytest.fixture
 def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     """No image is refused, and each is blurred in a way that one is warned of."""
-    answer = loaders.answer
+    answer = models.answer
 
     def kind(run: Run, source: str | bytes):
         prediction = answer(run, source)
@@ -63,7 +63,7 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
         quality = dataclasses.replace(prediction.quality, problems=(problem,))
         return dataclasses.replace(prediction, refusals=(), quality=quality)
 
-    monkeypatch.setattr(loaders, "answer", kind)
+    monkeypatch.setattr(models, "answer", kind)
 
 
 def open_page(run: Run) -> AppTest:
@@ -100,13 +100,13 @@ def test_nothing_is_blurred_before_it_is_asked_for(
     served_run: Run, accepted: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[list[tuple[str, str]]] = []
-    curves = loaders.curves
+    curves = models.curves
 
     def counted(run: Run, source: str, code: str, asked: list[tuple[str, str]]):
         calls.append(asked)
         return curves(run, source, code, asked)
 
-    monkeypatch.setattr(loaders, "curves", counted)
+    monkeypatch.setattr(models, "curves", counted)
     app = open_page(served_run)
     assert not calls
     assert any("Hottest point in the lesion" in frame.value.columns for frame in app.dataframe)
@@ -126,7 +126,7 @@ def test_methods_are_shown_at_the_chosen_cut_point(
         asked.append((method, layer))
         return np.eye(7, dtype=np.float32)
 
-    monkeypatch.setattr(loaders, "explanation", remembered)
+    monkeypatch.setattr(models, "explanation", remembered)
     app = open_page(served_run)
     asked.clear()
     app.pills(key="explain_methods").set_value(["layercam", "occlusion"])
@@ -185,7 +185,7 @@ def test_the_grid_has_a_picture_for_each_method_diagnosis_depth_and_run(
         asked.append((run.id, method, code, layer))
         return np.eye(7, dtype=np.float32)
 
-    monkeypatch.setattr(loaders, "explanation", remembered)
+    monkeypatch.setattr(models, "explanation", remembered)
     app = open_page(served_run)
     app.pills(key="explain_methods").set_value(["gradcam", "layercam"])
     codes = next(field for field in app.multiselect if field.label == "Diagnoses")

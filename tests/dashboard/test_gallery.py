@@ -3,6 +3,7 @@
 import io
 import shutil
 import zipfile
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -12,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core.config import TrainConfig
 from core.diagnoses import RESEARCH_NOTICE
 from core.places import PROJECT
-from core.runs.run import HISTORY, HISTORY_COLUMNS, MEMBERS, SPLITS, Run
+from core.runs.run import HISTORY, HISTORY_COLUMNS, MANIFEST, MEMBERS, SPLITS, Run
 from dashboard import gallery_table, loaders, picked
 from dashboard.selection import Selection, select
 
@@ -133,6 +134,16 @@ def test_the_lesions_are_the_runs_own(served_run):
     served_run.write_csv(SPLITS, served_run.splits().assign(lesion_id="merged"))
     table = gallery_table.answers(served_run)
     assert set(table["lesion_id"]) == {"merged"} and table["age"].notna().any()
+
+
+def test_patients_are_known_as_soon_as_the_folder_of_the_images_is_back(served_run, tmp_path):
+    manifest = served_run.manifest()
+    folder = Path(manifest["data"]["folder"])
+    served_run.write_json(MANIFEST, manifest | {"data": manifest["data"] | {"folder": str(tmp_path / "disk")}})
+    away = gallery_table.answers(served_run)
+    assert "age" not in away or away["age"].isna().all()
+    shutil.copytree(folder, tmp_path / "disk")
+    assert gallery_table.answers(served_run)["age"].notna().any()
 
 
 def test_curves_of_an_ensemble_appear_while_it_is_trained(runs_folder):

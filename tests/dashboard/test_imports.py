@@ -7,7 +7,7 @@ from core.places import PROJECT
 
 VISITORS = """
 import threading
-import dashboard.loaders
+import dashboard.models
 from dashboard import imports
 
 wrong, start = [], threading.Barrier(3)
@@ -42,7 +42,7 @@ def test_two_pages_of_a_fresh_server_load_their_modules():
 
 FIRST_PAGE = """
 import sys
-import dashboard.loaders, dashboard.widgets
+import dashboard.models, dashboard.widgets
 from dashboard import imports
 with imports.page_of(light=True):
     pass

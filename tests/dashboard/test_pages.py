@@ -21,7 +21,7 @@ from core.runs import jobs
 from core.runs import run as contract
 from core.runs.all_runs import served_run as served_run_now
 from core.runs.run import Run, Status
-from dashboard import loaders, published_section
+from dashboard import models, published_section
 from dashboard.charts import name_of
 
 APP = str(PROJECT / "dashboard" / "app.py")
@@ -261,7 +261,7 @@ def test_streamlit_does_not_clear_keras_while_a_model_loads() -> None:
     """After each page Streamlit cleared Keras's session: 0.35 s a page, and the ruin of a model being loaded."""
     from streamlit.runtime.scriptrunner import script_runner
 
-    assert script_runner._clean_problem_modules.__module__ == loaders.__name__
+    assert script_runner._clean_problem_modules.__module__ == models.__name__
     source = Path(script_runner.__file__).read_text()
     assert "_log_if_error(_clean_problem_modules)" in source  # else the name has changed, and nothing is replaced
 

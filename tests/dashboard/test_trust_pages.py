@@ -17,7 +17,7 @@ from core.places import PROJECT
 from core.runs import run as contract
 from core.runs.run import Run
 from core.runs.status import Status
-from dashboard import loaders, picked, trust_sections, widgets
+from dashboard import models, picked, trust_sections, widgets
 from dashboard.answers import Answers
 
 APP = str(PROJECT / "dashboard" / "app.py")
@@ -27,7 +27,7 @@ SECTIONS = ("Probabilities", "Prediction sets", "Operating points", "Subgroups",
 @pytest.fixture(autouse=True)
 def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """No model is needed for figures."""
-    monkeypatch.setattr(loaders, "warm_up", lambda run: None)
+    monkeypatch.setattr(models, "warm_up", lambda run: None)
 
 
 @pytest.fixture(scope="module")
