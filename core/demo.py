@@ -3,6 +3,7 @@
 python -m core.demo
 """
 
+import argparse
 import sys
 import time
 
@@ -20,6 +21,7 @@ RECIPE = TrainConfig(dataset="synthetic", backbone="efficientnet_lite0", views=2
 @command
 def main() -> int:
     """Leave a finished run that is served; it is examined in a process that goes on. Returns an exit code."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     served = served_run()
     if served is not None and served.usable:
         print(f"Run {served.id} is served.", flush=True)

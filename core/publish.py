@@ -90,7 +90,7 @@ EXAMPLE = '''"""Ask this model about one image, in an environment with DermLens'
 import sys
 from pathlib import Path
 
-from core.diagnoses import CODES, RESEARCH_NOTICE
+from core.diagnoses import CODES, notices
 from core.predictor import Predictor
 
 predictor = Predictor.load(str(Path(__file__).resolve().parent))
@@ -101,7 +101,7 @@ else:
     print("The image speaks for", answer.code)
     for code, probability in zip(CODES, answer.probabilities, strict=True):
         print(f"{code:>6} {probability:6.1%}")
-print(RESEARCH_NOTICE)
+print(*notices(answer.synthetic), sep="\n")
 '''
 
 ABOUT = """# DermLens

@@ -63,8 +63,8 @@ def cases(log: CaseLog, table: pd.DataFrame, run: Run | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{len(found):,}** of {len(table):,} case{'' if len(table) == 1 else 's'}, the newest first.")
         st.download_button(
-            "These as CSV", findings.as_csv(found), "cases-research-only.csv", "text/csv", icon=":material/download:",
-            key="cases_export", help="Without images.",
+            "These as CSV", findings.as_csv(found, found["synthetic"]), "cases-research-only.csv", "text/csv",
+            icon=":material/download:", key="cases_export", help="Without images.",
         )  # fmt: skip
     if found.empty:
         st.info("No case passes these filters. Take one of them back.", icon=":material/filter_alt_off:")

@@ -64,15 +64,16 @@ def _figure(height: int, **layout: Any) -> go.Figure:
     return figure
 
 
-def titled(figure: go.Figure, title: str) -> go.Figure:
+def titled(figure: go.Figure, title: str, synthetic: bool = False) -> go.Figure:
     """The figure with a title that says what it shows, and the notice that a downloaded picture carries along."""
+    notice = "Research and education only, never a diagnosis"
     figure.update_layout(
         height=figure.layout.height + TITLE_HEIGHT,
         margin_t=figure.layout.margin.t + TITLE_HEIGHT,
         title={
             "text": f"<b>{title}</b>", "x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top",
             "pad": {"t": 8, "l": 4}, "font_size": 14,
-            "subtitle": {"text": "Research and education only, never a diagnosis", "font_size": 10},
+            "subtitle": {"text": f"Drawn images. {notice}" if synthetic else notice, "font_size": 10},
         },
     )  # fmt: skip
     return figure
@@ -266,7 +267,9 @@ def rate_cuts(history: pd.DataFrame) -> list[int]:
 
 
 def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.Figure:
-    """A measure over the epochs, training dotted, validation solid; marks: the best epoch, and each cut of the rate.
+    """A measure over the epochs, training dotted, validation solid.
+
+    Marked are the epoch of the highest validation balanced accuracy, and each cut of the learning rate.
 
     Args:
         histories: name of a run -> its history.

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from core.data.quality import PROBLEMS
 from core.data.splits import EXCLUDED, apart
-from core.diagnoses import RESEARCH_NOTICE
+from core.diagnoses import notices
 from dashboard.charts import name_of
 from dashboard.spreadsheet import without_formulas
 
@@ -122,9 +123,14 @@ def part_of(split: str) -> str:
     return "excluded from training" if split == EXCLUDED else split
 
 
-def as_csv(table: pd.DataFrame) -> bytes:
-    """A table to take away; its last column says what it is for."""
-    named = table.assign(notice=RESEARCH_NOTICE)
+def as_csv(table: pd.DataFrame, synthetic: bool | pd.Series) -> bytes:
+    """A table to take away; its last column says what it is for.
+
+    Args:
+        table: its rows.
+        synthetic: whether a model of drawn images made it; of a table of several models' answers, row by row.
+    """
+    named = table.assign(notice=np.where(synthetic, " ".join(notices(True)), " ".join(notices(False))))
     if "dx" in named:
         named.insert(list(named.columns).index("dx") + 1, "diagnosis", named["dx"].map(name_of))
     return without_formulas(named).to_csv(index=False).encode()

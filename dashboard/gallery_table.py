@@ -126,7 +126,7 @@ def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:
     shown = [row for row in answered if row.image_id in paths]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("answers.csv", findings.as_csv(rows))
+        archive.writestr("answers.csv", findings.as_csv(rows, run.synthetic))
         notice = "\n".join(notices(run.synthetic))
         archive.writestr(
             "README.txt",

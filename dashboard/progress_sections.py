@@ -78,7 +78,7 @@ def details(run: Run) -> None:
         with right:
             figure = charts.curves({"": history}, "balanced_accuracy", True)
             widgets.chart(figure, "retrain_balanced", "Balanced accuracy so far")
-        st.caption("dotted: training · solid: validation · ★ best epoch")
+        st.caption("dotted: training · solid: validation · ★ highest balanced accuracy")
     log = run.log(last_lines=8)
     if log:
         st.code(log, language=None, wrap_lines=True)

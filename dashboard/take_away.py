@@ -29,7 +29,7 @@ def take_away(run: Run, rows: pd.DataFrame, pick: Picked | None, asked: Selectio
                     picked.save(saved, "")
                     st.rerun()
     st.download_button(
-        "CSV", lambda: findings.as_csv(rows), f"{run.id}-selection-research-only.csv", "text/csv",
+        "CSV", lambda: findings.as_csv(rows, run.synthetic), f"{run.id}-selection-research-only.csv", "text/csv",
         icon=":material/table:", key="export_csv", help=f"The {len(rows):,} answers as a table", on_click="ignore",
     )  # fmt: skip
     most = gallery_table.MOST_EXPORTED

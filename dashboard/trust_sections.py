@@ -187,7 +187,8 @@ def refusal(answers: Answers) -> None:
     st.subheader("Which images would be refused?")
     st.caption(
         "An image that looks like nothing that the run has learned from gets no diagnosis. The threshold refuses "
-        f"{percent(fitted.get('false_refusals'), 0)} of the calibration images, which are all fit to be answered."
+        f"at most {percent(fitted.get('false_refusals'), 0)} of the calibration images, which are all fit to be "
+        "answered."
     )
     refused = answers.table[answers.table["ood_score"] > fitted["threshold"]]
     n = f"n\u00a0=\u00a0{figures['n']:,}"

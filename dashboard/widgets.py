@@ -111,12 +111,16 @@ def page(title: str, lead: str, body: Callable[[Run], None], without_run: Callab
 def notices(run: Run | None) -> None:
     """The research-use notice, and the one on drawn images where the run learned from such."""
     st.caption(f":material/science: {RESEARCH_NOTICE}")
-    try:
-        synthetic = run is not None and loaders.manifest(run).get("data", {}).get("synthetic", False)
-    except DermLensError:
-        return  # the page says it
-    if synthetic:
+    if drawn(run):
         st.warning(SYNTHETIC_NOTICE, icon=":material/draw:")
+
+
+def drawn(run: Run | None) -> bool:
+    """Whether a run learned from drawn images."""
+    try:
+        return run is not None and bool(loaders.manifest(run).get("data", {}).get("synthetic", False))
+    except DermLensError:  # the page says it
+        return False
 
 
 def empty_state() -> None:
@@ -185,8 +189,8 @@ def chart(figure: go.Figure, key: str, title: str, clickable: bool = False, lass
     Pointed at, it shows the button that saves it as a picture. With `lasso` there are buttons for circling points and
     for boxes too, and the wheel zooms.
     """
-    figure = themed(titled(figure, title), st.context.theme.type)
     run = chosen_run()
+    figure = themed(titled(figure, title, drawn(run)), st.context.theme.type)
     name = "-".join(re.sub(r"\W+", "-", part) for part in (run.id if run else "", title, "research-only") if part)
     buttons = [["pan2d", "lasso2d", "select2d", "resetScale2d"]] if lasso else []
     config = {

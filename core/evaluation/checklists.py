@@ -9,7 +9,10 @@ papers say what each asks for.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from core.evaluation.card_texts import OTHER, SYNTHETIC, Kind
+
 NOT_ANSWERED = "not answered"
+ANY, PHOTOGRAPHS, KNOWN = "any", "photographs", "known"
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Item:
         topic: what is asked, in a few words.
         where: the section of the card, the file of the run or the page that answers it, or why nothing does.
         needs: what the run must have measured for that; None for what every card says.
-        real_only: whether it only makes sense of photographed skin.
+        about: the images of which it makes sense or is known: `ANY`, `PHOTOGRAPHS`, or `KNOWN`, which are HAM10000's.
     """
 
     number: int
@@ -30,17 +33,19 @@ class Item:
     topic: str
     where: str
     needs: str | None = None
-    real_only: bool = False
+    about: str = ANY
 
-    def answer(self, measured: Collection[str], synthetic: bool) -> str:
+    def answer(self, measured: Collection[str], kind: Kind) -> str:
         """Where this item is answered, or "not answered" and why.
 
         Args:
             measured: what the run has measured: "calibration", "heatmaps", "subgroups", "images" or "external".
-            synthetic: whether the run learned from drawn images.
+            kind: what the run learned from.
         """
-        if synthetic and self.real_only:
+        if kind is SYNTHETIC and self.about != ANY:
             return f"{NOT_ANSWERED}: the images are drawn, nobody was photographed"
+        if kind is OTHER and self.about == KNOWN:
+            return f"{NOT_ANSWERED}: who trained this run has to add it"
         if self.needs is not None and self.needs not in measured:
             return f"{NOT_ANSWERED}: {_LACKING[self.needs]}"
         return self.where
@@ -78,7 +83,7 @@ CLAIM = _items(
     (
         "Study design",
         (
-            ("Prospective or retrospective", "Data: retrospective", None, True),
+            ("Prospective or retrospective", "Data: retrospective", None, KNOWN),
             ("Goal of the study", "Intended use"),
         ),
     ),
@@ -86,21 +91,26 @@ CLAIM = _items(
         "Data",
         (
             ("Sources of the data", "Data"),
-            ("Which cases were taken and left out", "Data (what was left out); HAM10000's paper for the rest"),
+            (
+                "Which cases were taken and left out",
+                "Data (what was left out); HAM10000's paper for the rest",
+                None,
+                KNOWN,
+            ),
             ("Preprocessing", "Training (input)"),
             ("Selection of parts of the data or of the image", "Training (input: the centre square)"),
-            ("Removal of identities", "Data: no names or patient numbers come with the images", None, True),
+            ("Removal of identities", "Data: no names or patient numbers come with the images", None, KNOWN),
             ("Missing data", "Data (missing values)"),
-            ("How the images were taken", "Data (images); HAM10000's paper", None, True),
+            ("How the images were taken", "Data (images); HAM10000's paper", None, KNOWN),
         ),
     ),
     (
         "Reference standard",
         (
-            ("How the reference standard is defined", "Data (reference standard)", None, True),
-            ("Why it was chosen", "Data (reference standard)", None, True),
-            ("Who annotated", "HAM10000's paper; the run does not know it", None, True),
-            ("Annotation of the test set", "Data (reference standard): as the other parts", None, True),
+            ("How the reference standard is defined", "Data (reference standard)", None, KNOWN),
+            ("Why it was chosen", "Data (reference standard)", None, KNOWN),
+            ("Who annotated", "HAM10000's paper; the run does not know it", None, KNOWN),
+            ("Annotation of the test set", "Data (reference standard): as the other parts", None, KNOWN),
             (
                 "Agreement between and within annotators",
                 f"{NOT_ANSWERED}: the data hold one diagnosis for each image, not each reader's",
@@ -131,7 +141,7 @@ CLAIM = _items(
         (
             ("Training in detail", "Training; `config.json`, `history.csv`"),
             ("How the final model was selected", "Training (selection)"),
-            ("Ensembles", "Training: one network, no ensemble"),
+            ("Ensembles", "Training (its first sentence)"),
         ),
     ),
     (
@@ -158,7 +168,7 @@ CLAIM = _items(
         (
             ("Performance with its uncertainty", "Results"),
             ("Diagnostic performance and its precision", "Operating points", "calibration"),
-            ("Analysis of failures", "Failures; the dashboard's page of errors"),
+            ("Analysis of failures", "Failures; the dashboard's page Gallery"),
         ),
     ),
     (
@@ -184,7 +194,7 @@ CLEAR_DERM = _items(
         (
             ("Kind of images", "Data (images)"),
             ("Artefacts in the images", "Audit of the data (quality)", "images"),
-            ("How the images were acquired", "Data (images); HAM10000's paper", None, True),
+            ("How the images were acquired", "Data (images); HAM10000's paper", None, KNOWN),
             ("Preprocessing", "Training (input)"),
             ("Synthetic images", "Data (images); augmented views: Training"),
             ("References to public images", "Data; Citation"),
@@ -193,23 +203,33 @@ CLEAR_DERM = _items(
                 "Skin tone and how it was judged",
                 "Subgroups: a proxy measured in the image, nobody was asked; Limits",
                 "subgroups",
-                True,
+                PHOTOGRAPHS,
             ),
             ("Bias that the patients' data may bring", "Limits; Subgroups", "subgroups"),
             ("Partitions", "Data (split)"),
             ("Size of each part", "Data (diagnoses of each part)"),
             ("External test set", "Images from elsewhere", "external"),
-            ("Images of several devices", f"{NOT_ANSWERED}: the data do not name the device; Limits", None, True),
-            ("Balance of the diagnoses", "Data (diagnoses of each part); class weights: Training"),
+            (
+                "Images of several devices",
+                f"{NOT_ANSWERED}: the data do not name the device; Limits",
+                None,
+                PHOTOGRAPHS,
+            ),
+            ("Balance of the diagnoses", "Data (diagnoses of each part); class weights or logit adjustment: Training"),
             ("Images out of the distribution", "Refusal", "calibration"),
         ),
     ),
     (
         "Technique",
         (
-            ("How labels were made", "Data (reference standard)", None, True),
+            ("How labels were made", "Data (reference standard)", None, KNOWN),
             ("Accepted names of diagnoses", "Data: the seven diagnoses of HAM10000"),
-            ("Histology of malignant lesions", "Data (reference standard); Subgroups (dx_type)", "subgroups", True),
+            (
+                "Histology of malignant lesions",
+                "Data (reference standard); Subgroups (dx_type)",
+                "subgroups",
+                PHOTOGRAPHS,
+            ),
             ("Description of the algorithm", "Training"),
         ),
     ),

@@ -273,7 +273,5 @@ def _provenance(facts: _Facts) -> str:
 
 
 def _checklist(items: tuple[Item, ...], facts: _Facts) -> str:
-    rows = [
-        (f"{item.number}", item.part, item.topic, item.answer(facts.measured, facts.run.synthetic)) for item in items
-    ]
+    rows = [(f"{item.number}", item.part, item.topic, item.answer(facts.measured, facts.kind)) for item in items]
     return tables.table(("Item", "part", "topic", "where it is answered"), rows, words=4)

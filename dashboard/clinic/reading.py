@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from core.cases.case import OLDEST
 from core.cases.log import CaseLog, NewCase
 from core.data.images import at_most, read_image
-from core.diagnoses import CODES, RESEARCH_NOTICE
+from core.diagnoses import CODES, notices
 from core.errors import CaseLogError, DermLensError, ImageError, RunNotFoundError
 from core.evaluation.patient import Patient
 from core.prediction import Prediction
@@ -199,7 +199,7 @@ def take_away(
         raise gr.Error(_why_nothing(prediction, language), print_exception=False)
     if kind == "png" and code is not None:
         picture = prediction.overlay(code, strength / 100)
-        return download(f"dermlens-{code}-research-only.png", "image/png", _png(picture))
+        return download(f"dermlens-{code}-research-only.png", "image/png", _png(picture, prediction.synthetic))
     try:
         years = _years(age, language)
     except DermLensError as error:
@@ -281,10 +281,10 @@ def _problem(error: DermLensError, language: str) -> str:
     return markup.problem(text("broken_model_title", language), str(error))
 
 
-def _png(picture: np.ndarray) -> bytes:
+def _png(picture: np.ndarray, synthetic: bool) -> bytes:
     """A PNG file that says what it is for, for whoever opens it later."""
     said = PngInfo()
-    said.add_text("Comment", RESEARCH_NOTICE)
+    said.add_text("Comment", " ".join(notices(synthetic)))
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, "PNG", pnginfo=said)
     return stream.getvalue()

@@ -143,7 +143,8 @@ def leakage(run: Run, dataset: Dataset | None) -> None:
         st.markdown(
             f"Split by image instead of by lesion, **{percent(total['leaked'])}** of the held-out images would have "
             "had another image of the same lesion in training. The figures would have looked better, and would not "
-            "have held for new patients. **This run splits by lesion: nothing leaks.**"
+            "have held for new lesions. **This run splits by lesion: none stands in two parts.** Images under two "
+            "lesions' names that look alike: see the page Audit."
         )
         widgets.leakage(findings.leakage_table(rows))
     else:

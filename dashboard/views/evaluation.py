@@ -42,7 +42,7 @@ def body(run: Run) -> None:
         "Images", list(choices), format_func=lambda name: PARTS.get(name, name), default=next(iter(choices)),
         required=True, key=f"evaluation_part_{run.id}", persist_state="session",
     )  # fmt: skip
-    explain_part(part, evaluations.get(part, {}).get("data", {}))
+    explain_part(run, part, evaluations.get(part, {}).get("data", {}))
     headline(choices[part])
     if part == "test" and not run.synthetic:
         published(choices[part])
@@ -59,7 +59,7 @@ def body(run: Run) -> None:
     per_class(choices[part].get("per_class", {}))
 
 
-def explain_part(part: str, data: dict[str, Any]) -> None:
+def explain_part(run: Run, part: str, data: dict[str, Any]) -> None:
     """What the chosen images were used for; `data` describes those from elsewhere."""
     if data.get("known_to_the_run"):
         st.warning(
@@ -71,10 +71,17 @@ def explain_part(part: str, data: dict[str, Any]) -> None:
     st.caption(
         {
             "test": "Never used in training, and looked at once: these are the figures to quote.",
-            "validation": "Used to stop the training early, so that these figures are a little too good.",
+            "validation": watched(run),
             "calibration": "Used to fit probabilities, sets and thresholds, whose figures are too good here.",
         }.get(part, f"Images from elsewhere, which the run never learned from: {data.get('folder', 'unknown folder')}.")
     )
+
+
+def watched(run: Run) -> str:
+    """What the validation images were used for."""
+    if loaders.config(run).average_last:
+        return "Watched during the training, which chose nothing by them: it keeps the mean of its last epochs."
+    return "Used to choose the epoch that was kept, so that these figures are a little too good."
 
 
 def headline(figures: dict[str, Any]) -> None:

@@ -176,7 +176,10 @@ def answer_in_words(prediction: Prediction, truth: str | None) -> None:
     sets = prediction.prediction_set
     if sets is not None:
         names = ", ".join(charts.name_of(code) for code in sets.codes) or "none of the seven fits"
-        st.caption(f"Cannot be ruled out (in {sets.level:.0%} of the cases the truth is among these): {names}.")
+        st.caption(
+            f"Cannot be ruled out: {names}. Such a list holds the truth for {sets.level:.0%} of the images of each "
+            "diagnosis."
+        )
     for code in prediction.quality.problems:
         if code not in prediction.refusals:
             st.warning(REASONS[code], icon=":material/broken_image:")

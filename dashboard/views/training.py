@@ -64,7 +64,8 @@ def legend(histories: dict[str, pd.DataFrame]) -> None:
     """One legend for all the charts, in words, and the best epoch of each run."""
     st.markdown("**How to read them**")
     st.markdown(
-        "Dotted: training. Solid: validation.  \n★ Best epoch, by validation balanced accuracy.  \n"
+        "Dotted: training. Solid: validation.  \n★ Highest validation balanced accuracy. A run keeps this "
+        "epoch, or, if it averages its last epochs, their mean.  \n"
         "Dashed upright line: from here on the learning rate was lower."
     )
     for colour, (name, rows) in zip(charts.RUN_COLOURS, histories.items(), strict=False):

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.data.decisions import EXCLUDE, Decisions
 from core.data.splits import EXCLUDED, split_by_lesion, torn_lesions
-from core.diagnoses import CODES, RESEARCH_NOTICE
+from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.runs import run as contract
 from core.runs.all_runs import promote
 from core.runs.run import Run
@@ -120,8 +120,8 @@ def test_a_run_that_was_not_examined_says_how(audited):
 def test_what_is_taken_away_says_what_it_is_for(audited):
     table = findings.label_table(audited.suspicious_labels(), audited.splits(), 0.05)
     assert len(table) == 4  # 5 % of 70
-    text = findings.as_csv(table).decode()
-    assert RESEARCH_NOTICE in text and "Vascular" not in text.splitlines()[0]
+    text = findings.as_csv(table, audited.synthetic).decode()
+    assert SYNTHETIC_NOTICE in text and RESEARCH_NOTICE in text and "Vascular" not in text.splitlines()[0]
     assert set(table["dx"]) <= set(CODES)
 
 

@@ -168,7 +168,7 @@ def test_a_refused_case_is_marked(log):
 
 def test_what_is_taken_away_holds_no_image_and_says_what_it_is_for(log):
     keep(log, comment="itches")
-    text = findings.as_csv(log.table()).decode()
+    text = findings.as_csv(log.table(), log.table()["synthetic"]).decode()
     assert RESEARCH_NOTICE in text and "itches" in text and "PNG" not in text
 
 

@@ -19,5 +19,5 @@ def test_texts_are_made_harmless_and_figures_stay():
 
 
 def test_a_table_of_the_dashboard_is_harmless():
-    taken = pd.read_csv(io.BytesIO(as_csv(pd.DataFrame({"dx": ["mel"], "comment": ["@SUM(A1)"]}))))
+    taken = pd.read_csv(io.BytesIO(as_csv(pd.DataFrame({"dx": ["mel"], "comment": ["@SUM(A1)"]}), False)))
     assert taken["comment"][0] == "'@SUM(A1)"
