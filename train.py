@@ -89,9 +89,11 @@ def _add_option(group: Any, setting: dataclasses.Field, kind: type) -> None:
 
 
 def default_of(setting: dataclasses.Field) -> str:
-    """What holds without the option: by the default recipe, and by the other one where that says otherwise."""
-    own = PRESETS[DEFAULT_RECIPE].changes.get(setting.name, setting.default)
-    return f"{own}" if own == setting.default else f"{own} ({setting.default} with --recipe tutorial)"
+    """What holds without the option: by the default recipe, and by the others where they say otherwise."""
+    by_recipe = {recipe: PRESETS[recipe].changes.get(setting.name, setting.default) for recipe in RECIPES}
+    own = by_recipe.pop(DEFAULT_RECIPE)
+    others = ", ".join(f"{value} with --recipe {recipe}" for recipe, value in by_recipe.items() if value != own)
+    return f"{own} ({others})" if others else f"{own}"
 
 
 def open_run(options: argparse.Namespace) -> Run:

@@ -44,8 +44,8 @@ class TrainConfig:
     )
     extra_data: str | None = _setting(
         None,
-        "Further folders whose images are added, such as confirmed cases; several are parted as in PATH. The parts of "
-        "the split keep the images that they have without them.",
+        "Further folders whose images are added, such as confirmed cases; several are separated as in PATH. The parts "
+        "of the split keep the images that they have without them.",
         "Data",
     )
     skip_damaged: bool = _setting(

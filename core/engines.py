@@ -49,7 +49,7 @@ def add_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         choices=ENGINES,
-        help="what multiplies where nothing is learned: the same figures to 1e-4, at another speed "
+        help="what computes answers and the outputs of frozen trunks: the same figures to 1e-4, at another speed "
         f"({ENVIRONMENT}; by default OpenVINO where it is installed)",
     )
 

@@ -26,8 +26,8 @@ def logins() -> list[tuple[str, str]] | None:
     pairs = [pair.partition(":") for pair in value.split(",")]
     if not all(name.strip() and password for name, _, password in pairs):
         raise ServerError(  # what it holds is a password, or was meant to be one
-            f"{VARIABLE} holds name:password, several parted by commas, or the word {OPEN}. Received: something else. "
-            "Correct it; a password has no comma."
+            f"{VARIABLE} holds name:password, several separated by commas, or the word {OPEN}. Received: something "
+            "else. Correct it; a password has no comma."
         )
     return [(name.strip(), password) for name, _, password in pairs]
 

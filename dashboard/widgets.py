@@ -152,7 +152,7 @@ def not_yet(run: Run, what: str) -> None:
         "failed": status.error or "The training failed.",
         "stopped": "The training was stopped.",
         "lost": "Its process is gone.",
-        "finished": "This run was finished without it.",
+        "finished": "This run finished without producing it.",
     }.get(status.state, "")
     st.info(f"This run is **{status.state}** and has no {what} yet. {reason}", icon=":material/hourglass_empty:")
     if status.state != "finished":

@@ -62,7 +62,7 @@ def named_folders(named: Sequence[str]) -> dict[str, str | None]:
     torn = [folder for folder in further if os.pathsep in folder]
     if torn:
         raise ConfigError(
-            f"Further folders are kept in one line, parted by {os.pathsep!r}, so none has it in its path. Received: "
+            f"Further folders are kept in one line, separated by {os.pathsep!r}, so none has it in its path. Received: "
             f"{torn[0]!r}. Name a link to it, or name it first."
         )
     return {"data_dir": first, "extra_data": os.pathsep.join(further) or None}

@@ -11,8 +11,8 @@ def body(run: Run | None = None) -> None:
     """Where the log lies, then the chosen section of it. It is about all runs, and needs none."""
     log = CaseLog()
     st.caption(
-        f":material/lock: The log lies in `{log.address}` and is kept only when somebody asked for it: the clinician's "
-        "page keeps no image unless its reader presses the button for it. No name of a file is kept."
+        f":material/lock: The cases lie in `{log.address}`. One is kept only when somebody asked for it: the "
+        "clinician's page keeps no image unless its reader presses the button for it. No name of a file is kept."
     )
     table = log.table()
     if table.empty:

@@ -101,7 +101,7 @@ def cost(config: TrainConfig, run: Run | None) -> str:
     found = loaders.estimate(config, run) if run is not None else None
     if found is None:
         return ""
-    kind = "measured" if found.measured else "told from another training"
+    kind = "measured" if found.measured else "estimated from other trainings"
     return f"At most about {widgets.duration(found.seconds)} here, {kind}."
 
 
@@ -116,7 +116,7 @@ def cost_in_full(config: TrainConfig, run: Run) -> None:
         f":material/timer: On the images of the chosen run at most about **{widgets.duration(found.seconds)}** on this "
         f"machine: {trunk} for the frozen part, {widgets.duration(found.training)} for {config.epochs:,} epochs, "
         f"{widgets.duration(found.rest)} for reading and evaluating. "
-        + ("" if found.measured else "This network and cut was not trained here yet: told from what was. ")
+        + ("" if found.measured else "This network and cut was not trained here yet: estimated from what was. ")
         + "The examination comes after it, while the run can be used already."
     )
 

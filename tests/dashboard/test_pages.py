@@ -297,7 +297,7 @@ def test_each_preset_says_what_it_costs_here(served_run: Run) -> None:
     captions = app.radio(key="retrain_preset").captions
     assert len(captions) == len(PRESETS)
     assert all("At most about" in caption and " here" in caption for caption in captions)
-    assert "told from another training" in captions[list(PRESETS).index("all")]
+    assert "estimated from other trainings" in captions[list(PRESETS).index("all")]
     assert f"for {served_run.config().epochs} epochs" in texts(app)
 
 
