@@ -18,10 +18,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
 from core.diagnoses import CODES  # noqa: E402
-from core.evaluation.bootstrap import LesionBootstrap, logit_interval, mean_of, weighted_auc  # noqa: E402
+from core.evaluation.bootstrap import LesionBootstrap, mean_of  # noqa: E402
 from core.evaluation.calibration import fit_calibration  # noqa: E402
 from core.evaluation.conformal import FEWEST, calibration_scores, prediction_sets  # noqa: E402
-from core.evaluation.metrics import expected_calibration_error  # noqa: E402
+from core.evaluation.metrics import area, expected_calibration_error  # noqa: E402
 from core.evaluation.operating import POINTS, choose_threshold, is_positive, score  # noqa: E402
 from core.evaluation.results import training_weights  # noqa: E402
 from core.runs.run import Run  # noqa: E402
@@ -118,7 +118,6 @@ def coverage(times: int) -> None:
             truth = labels[:, None] == np.arange(7)
             shares = resamples.shares(truth & hits[:, None], truth)
             positive = labels == 0
-            auc = weighted_auc(positive, scores, np.ones((len(scores), 1)))[0]
             totals = resamples.totals(np.concatenate([truth & hits[:, None], truth], axis=1))
             with np.errstate(invalid="ignore"):
                 plain = np.percentile(np.nanmean(totals[:7] / totals[7:], axis=0), (2.5, 97.5))
@@ -126,7 +125,7 @@ def coverage(times: int) -> None:
                 ("ba", mean_of(shares), np.mean(sensitivities)),
                 ("sensitivity", shares[0], sensitivities[0]),
                 ("smallest", shares[5], sensitivities[5]),
-                ("auc", logit_interval(auc, weighted_auc(positive, scores, resamples.weights)), norm.cdf(1.8 / 2**0.5)),
+                ("auc", area(positive, scores, resamples), norm.cdf(1.8 / 2**0.5)),
                 ("percentile", {"low": plain[0], "high": plain[1]}, np.mean(sensitivities)),
             ):
                 held[name].append(bool(figure["low"] <= expected <= figure["high"]))

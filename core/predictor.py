@@ -159,25 +159,26 @@ class Predictor:
         self, images: Iterable[ImageSource], patients: Sequence[Patient | None] | None = None
     ) -> list[Prediction]:
         """What the run says of each image, in their order, with what is known of each person; see `predict`."""
-        originals = [read_image(image) for image in images]
-        people = [patient or NOBODY for patient in patients or [None] * len(originals)]
-        if len(people) != len(originals):
-            raise ValueError(f"Each image has one patient, or None. Received: {len(originals)} and {len(people)}.")
-        answers: list[Prediction] = []
-        for start in range(0, len(originals), BATCH):
-            batch = slice(start, start + BATCH)
-            answers += self._predict_batch(originals[batch], people[batch])
-        return answers
+        return list(self.predict_each(list(images), patients))
 
-    def one_by_one(
+    def predict_each(
         self, images: Sequence[ImageSource], patients: Sequence[Patient | None] | None = None
     ) -> Iterator[Prediction]:
-        """As `predict_many`, for thousands of images: none is kept, and standard error is told how far it is."""
-        started = last = time.monotonic()
+        """As `predict_many`, of more images than fit in memory: a batch of them is held at a time."""
+        people = [patient or NOBODY for patient in patients or [None] * len(images)]
+        if len(people) != len(images):
+            raise ValueError(f"Each image has one patient, or None. Received: {len(images)} and {len(people)}.")
         for start in range(0, len(images), BATCH):
             batch = slice(start, start + BATCH)
-            yield from self.predict_many(images[batch], patients and patients[batch])
-            done = min(start + BATCH, len(images))
+            yield from self._predict_batch([read_image(image) for image in images[batch]], people[batch])
+
+    def predict_telling(
+        self, images: Sequence[ImageSource], patients: Sequence[Patient | None] | None = None
+    ) -> Iterator[Prediction]:
+        """As `predict_each`; standard error is told how far it is."""
+        started = last = time.monotonic()
+        for done, answer in enumerate(self.predict_each(images, patients), 1):
+            yield answer
             if time.monotonic() - last > TELLING or done == len(images):
                 last = time.monotonic()
                 speed = done / max(last - started, 1e-9)

@@ -101,7 +101,7 @@ else:
     print("The image speaks for", answer.code)
     for code, probability in zip(CODES, answer.probabilities, strict=True):
         print(f"{code:>6} {probability:6.1%}")
-print(*notices(answer.synthetic), sep="\n")
+print(*notices(answer.synthetic), sep="\\n")
 '''
 
 ABOUT = """# DermLens

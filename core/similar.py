@@ -4,6 +4,7 @@ Alike is the cosine between the means of the last activation, which every run ke
 """
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ import pandas as pd
 
 from core.data.ham10000 import index_dataset
 from core.diagnoses import CODES
-from core.errors import DermLensError
-from core.runs.run import FEATURES, MANIFEST, Run
+from core.errors import DermLensError, RunError
+from core.runs.run import MANIFEST, Run
 
 
-def directions(path: Path) -> np.ndarray:
-    """A run's features, each of length 1: (n, k) float32, in the order of splits.csv."""
-    features = np.load(path).astype(np.float32)
+def directions(run: Run) -> np.ndarray:
+    """A run's features, each of length 1: (n, k) float32, in the order of splits.csv; (0, 0) where it keeps none.
+
+    Raises:
+        RunError: they are damaged.
+    """
+    features = run.features().astype(np.float32)
     features /= np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-6)
     return features
 
@@ -54,9 +59,10 @@ class RunImages:
     """
 
     def __init__(self, run: Run) -> None:
-        path = run.folder / FEATURES
         self._splits = run.splits()
-        self._features = directions(path) if path.is_file() else None
+        self._features = np.zeros((0, 0), np.float32)
+        with suppress(RunError):  # an answer does without similar images
+            self._features = directions(run)
         try:
             data = run.manifest()["data"]
             further = [folder for folder in map(Path, data.get("extra_folders", ())) if folder.is_dir()]
@@ -78,7 +84,7 @@ class RunImages:
         Returns:
             image_id, dx, similarity, path (None where the image is not there); empty for a run without features.
         """
-        if self._features is None:
+        if not len(self._features):
             return pd.DataFrame(columns=["image_id", "dx", "similarity", "path"])
         found = most_alike(self._features, features[-self._features.shape[1] :], self._splits, count)
         return found.assign(path=found["image_id"].map(self._paths.get))

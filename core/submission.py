@@ -14,6 +14,7 @@ import argparse
 import filecmp
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,8 +115,10 @@ def _named_images(folder: Path) -> dict[str, str]:
             if suffix.lower() not in SUFFIXES or name.endswith(MASK):
                 continue
             path = os.path.join(parent, name)
-            if not filecmp.cmp(found.setdefault(stem, path), path, shallow=False):
-                clashes.append(stem)
+            first = found.setdefault(stem, path)
+            with suppress(OSError):  # what cannot be opened is named when it is read
+                if first != path and not filecmp.cmp(first, path, shallow=False):
+                    clashes.append(stem)
     if clashes:
         raise DatasetError(
             f"Each image has a name of its own: its row is named by it. Received: {folder} with {len(clashes)} names "
@@ -164,7 +167,7 @@ def _predict(
     """Logits and probabilities, both (n, 7), and what the run refuses, with its reasons."""
     answers: list[tuple[np.ndarray, np.ndarray]] = []
     refused = []
-    for name, answer in zip(paths, predictor.one_by_one(list(paths.values()), patients), strict=True):
+    for name, answer in zip(paths, predictor.predict_telling(list(paths.values()), patients), strict=True):
         answers.append((answer.logits, answer.probabilities))
         if answer.refused:
             refused.append(f"{name} ({', '.join(answer.refusals)})")

@@ -34,6 +34,7 @@ class Answers:
     table: pd.DataFrame
     fitted: dict[str, Any]
     folder: str | None = None
+    image_alone: bool = False  # nothing was known of the people, while the run hears of age, sex and site
 
     @classmethod
     def of_part(cls, run: Run, part: str) -> "Answers":
@@ -47,7 +48,8 @@ class Answers:
         """Those on images from elsewhere."""
         table = loaders.external_predictions(run, evaluation_of(part))
         data, fitted = content.get("data", {}), loaders.calibration(run)
-        if data.get("image_alone"):
+        alone = bool(data.get("image_alone"))
+        if alone:
             fitted = fitted | fitted.get("image_alone", {})
         folder = data.get("folder", "")
         with_lesions = cls(run, part, content.get("metrics", {}), table, fitted, folder)
@@ -56,7 +58,7 @@ class Answers:
         table = table.merge(images, on="image_id", how="left")
         lesions = table.get("lesion_id", table["image_id"])
         table["lesion_id"] = lesions.fillna(table["image_id"])  # of an unknown lesion, each image is one
-        return cls(run, part, with_lesions.figures, table, with_lesions.fitted, folder)
+        return cls(run, part, with_lesions.figures, table, fitted, folder, alone)
 
     @property
     def labels(self) -> np.ndarray:

@@ -196,9 +196,13 @@ def decided_ones(run: Run, splits: pd.DataFrame, desk: Desk) -> None:
         st.info("Nothing was decided about this data set yet.", icon=":material/fact_check:")
         return
     table = pd.DataFrame(rows).merge(splits[["image_id", "dx", "split"]], on="image_id", how="left")
+    known = table["dx"].notna()  # another run on this data may have had images from further folders
+    table["what"] = "Not among this run's images"
+    table.loc[known, "what"] = table[known].apply(
+        lambda row: f"{name_of(row.dx)} · {findings.part_of(row.split)}", axis=1
+    )
     grid(table, "decisions", run, lambda row: desk.card(
-        row.image_id, row.split, [f"{name_of(row.dx)} · {findings.part_of(row.split)}", row.reason,
-                                  row.moment[:16].replace("T", " ")], row.reason, row.image_id,
+        row.image_id, row.split, [row.what, row.reason, row.moment[:16].replace("T", " ")], row.reason, row.image_id,
     ))  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 import io
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,18 +99,17 @@ def nearest(run: Run, image_id: str, count: int = 6) -> pd.DataFrame:
         image_id, dx, similarity (cosine of the network's features); the most similar first. Empty where the run keeps
         no features.
     """
-    path = run.folder / contract.FEATURES
     splits = loaders.splits(run)
     here = np.flatnonzero(splits["image_id"] == image_id)
-    if not path.is_file() or not len(here):
+    features = _features(str(run.folder), loaders.last_change(run.folder / contract.FEATURES))
+    if not len(features) or not len(here):
         return pd.DataFrame(columns=["image_id", "dx", "similarity"])
-    features = _features(str(path), loaders.last_change(path))
     return most_alike(features, features[here[0]], splits, count, splits["lesion_id"].iloc[here[0]])
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
-def _features(path: str, stamp: int) -> np.ndarray:
-    return directions(Path(path))
+def _features(folder: str, stamp: int) -> np.ndarray:
+    return directions(Run(folder))
 
 
 def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:

@@ -133,7 +133,7 @@ def _overlays(
     folder: str, model_stamp: int, asked: tuple[tuple[str, str], ...], stamps: tuple[int, ...], side: int
 ) -> list[bytes]:
     paths = list(dict.fromkeys(path for path, _ in asked))
-    answers = _predictor(folder, model_stamp).predict_many(paths)
+    answers = _predictor(folder, model_stamp).predict_each(paths)  # 200 photographs at once would take gigabytes
     small = {
         path: dataclasses.replace(answer, image=at_most(answer.image, side))
         for path, answer in zip(paths, answers, strict=True)

@@ -77,6 +77,10 @@ def chosen_threshold(answers: Answers, name: str, point: dict[str, Any], way: st
     stored = point.get("threshold")
     if stored is None:
         return None
+    if way == TARGET and answers.image_alone:
+        st.caption("The calibration images were answered with age, sex and site, these without: no other sensitivity "
+                   "can be chosen on them. This is the threshold that was chosen for the image alone.")  # fmt: skip
+        way = STORED
     if way == TARGET:
         asked = st.slider(
             "Sensitivity to be reached", 50, 99, round(100 * point["target_sensitivity"]), format="%d %%",

@@ -74,8 +74,9 @@ def _inspect(path: str, size: int, mtime_ns: int) -> tuple[str, int, int, str, s
             sha256 = hashlib.sha256(content).hexdigest()
     except OSError as error:
         problem = f"{UNOPENED}: {error.strerror}"
-    except ImageError:
-        problem = "no whole image within the limits"
+    except ImageError as error:
+        short = isinstance(error.__context__, MemoryError)  # of this moment, not of the file
+        problem = f"{UNOPENED}: not enough memory" if short else "no whole image within the limits"
     return path, size, mtime_ns, sha256, pixels, problem
 
 

@@ -1,8 +1,9 @@
 """Split by lesion: images of one lesion never stand on both sides.
 
-Four parts: training; validation, which stops it early; calibration, which sets temperature and thresholds;
-test, which is looked at once. Stratified by diagnosis, the same on every machine for the same seed. In a
-cross-validation the test part is one of several folds, and the other three share what is left as they always do.
+Four parts: training; validation, by which it is watched, and stopped where the recipe says so; calibration, which sets
+temperature and thresholds; test, which is looked at once. Stratified by diagnosis, the same on every machine for the
+same seed. In a cross-validation the test part is one of several folds, and the other three share what is left as they
+always do.
 Images that somebody excluded stand apart, and nobody else moves for it.
 """
 

@@ -107,7 +107,7 @@ def draw_dataset(
         `folder`.
 
     Raises:
-        DatasetError: `folder` holds something else, or `images` is too small.
+        DatasetError: `folder` holds something else or cannot be written, or `images` is too small.
     """
     folder = Path(folder)
     if images < FEWEST_OF_EACH * len(DIAGNOSES):
@@ -116,11 +116,16 @@ def draw_dataset(
     if _is_complete(folder, images, seed):
         return folder
     _refuse_foreign(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.drawing")
     try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
         _draw_into(draft, images, seed, progress)
         _put_in_place(draft, folder, images, seed)
+    except OSError as error:
+        raise DatasetError(
+            f"The synthetic set must be written to {folder}. Received: {error.strerror or error}. Free some disk, or "
+            "name another folder with DERMLENS_SYNTHETIC."
+        ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder

@@ -26,6 +26,7 @@ from core.diagnoses import BY_CODE, CODES, notices
 from core.engines import add_option, use
 from core.errors import command
 from core.evaluation.examination import examine
+from core.evaluation.model_card import model_card
 from core.evaluation.patient import Patient, patients_of
 from core.evaluation.results import prediction_table
 from core.evaluation.subgroups import subgroup_figures
@@ -33,7 +34,7 @@ from core.predictor import Predictor
 from core.runs.all_runs import find_run
 from core.runs.files import without_nan
 from core.runs.jobs import give_way
-from core.runs.run import EVALUATIONS, IMAGES, METRICS, PREDICTIONS, SUBGROUPS, Run
+from core.runs.run import EVALUATIONS, IMAGES, METRICS, MODEL_CARD, PREDICTIONS, SUBGROUPS, Run
 
 
 def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
 def _known_images(run: Run, dataset: Dataset) -> int:
     """How many images show a lesion, or bear the name of an image, that the run was trained on."""
     splits = run.splits()
-    trained = splits[splits["split"] != "test"]
+    trained = splits[splits["split"].isin(("train", "validation", "calibration"))]
     images = dataset.images
     return int((images["image_id"].isin(trained["image_id"]) | images["lesion_id"].isin(trained["lesion_id"])).sum())
 
@@ -87,7 +88,7 @@ class _Answers:
 def _predict(predictor: Predictor, paths: list[str], patients: list[Patient]) -> _Answers:
     """Ask the run of every image."""
     logits, strangeness, quality = [], [], []
-    for prediction in predictor.one_by_one(paths, patients):
+    for prediction in predictor.predict_telling(paths, patients):
         logits.append(prediction.logits)
         strangeness.append(prediction.strangeness)
         quality.append(prediction.quality.to_row())
@@ -122,6 +123,8 @@ def _store(run: Run, predictor: Predictor, dataset: Dataset, answers: _Answers, 
     }
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json(folder / METRICS, {"data": data, "evaluated": moment, "metrics": figures})
+    if (run.folder / MODEL_CARD).is_file():  # one that is published says what was measured elsewhere
+        run.write_bytes(MODEL_CARD, model_card(run).encode())
     return figures
 
 

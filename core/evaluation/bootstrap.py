@@ -4,8 +4,9 @@ A resample is a column of weights, how often each image was drawn, so that a sta
 them at once (Field and Welsh, "Bootstrapping clustered data", JRSS B 69(3), 2007). The resamples give the spread; the
 2.5th and 97.5th percentile alone cover too little: 80 to 94 % in place of 95 % where a diagnosis has few cases. So a
 share gets Wilson's interval at the number of independent images that has the same spread (Korn and Graubard, Survey
-Methodology 24(2), 1998), a mean of shares the sum of their distances (Zou and Donner, Statistics in Medicine 27(10),
-2008), an area under a curve a normal interval on the logit scale, and a calibration error an inverted test.
+Methodology 24(2), 1998), and so does an area under a ROC curve; a mean of these gets the sum of their distances (Zou
+and Donner, Statistics in Medicine 27(10), 2008), an average precision a normal interval on the logit scale, and a
+calibration error an inverted test.
 """
 
 from functools import lru_cache
@@ -16,6 +17,11 @@ import numpy as np
 RESAMPLES = 1000
 SPREAD_RESAMPLES = 400  # for areas under curves, which take time and of which the spread alone is needed
 Z = NormalDist().inv_cdf(0.975)  # 95 % intervals
+# An area near 1 spreads less than a share of so many lesions does, but a handful of them cannot tell how much less:
+# with 6 to 30 lesions and areas of 0.85 to 0.99, this bound covers the truth in 94 to 99 % of simulated data sets.
+MOST_OF_AN_AREA = 5  # times as certain as a share of its rarer lesions, at most
+
+EDGE = 0.005  # a resample beyond it, all of whose few cases are told apart, does not stretch a logit without bound
 
 Figure = dict[str, float]  # value, low, high; NaN where it cannot be known
 
@@ -66,9 +72,13 @@ class LesionBootstrap:
         both = self.totals(np.concatenate([hits, among], axis=1))
         resampled = ratio(both[: hits.shape[1]], both[hits.shape[1] :])
         return [
-            _share(int(hit.sum()), int(there.sum()), len(np.unique(self._lesion_of[there])), spread)
+            _share(int(hit.sum()), int(there.sum()), self.lesions_among(there), spread)
             for hit, there, spread in zip(hits.T, among.T, resampled, strict=True)
         ]
+
+    def lesions_among(self, among: np.ndarray) -> int:
+        """How many lesions some images, (n,) bool, are of."""
+        return len(np.unique(self._lesion_of[np.asarray(among, bool)]))
 
     def share(self, hits: np.ndarray, among: np.ndarray | None = None) -> Figure:
         """As `shares`, of one column (n,); among all images by default."""
@@ -146,7 +156,7 @@ def distance_interval(gaps: np.ndarray, resampled: np.ndarray) -> Figure:
 
 
 def logit_interval(value: float, resampled: np.ndarray) -> Figure:
-    """For an area under a curve and a predictive value: normal on the logit scale, which ends at 0 and 1.
+    """For an average precision and a predictive value: normal on the logit scale, which ends at 0 and 1.
 
     Args:
         value: 0 to 1.
@@ -155,13 +165,32 @@ def logit_interval(value: float, resampled: np.ndarray) -> Figure:
     known = resampled[~np.isnan(resampled)]
     if not known.size or np.isnan(value):
         return {"value": float(value), "low": np.nan, "high": np.nan}
-    if value in (0.0, 1.0):  # no logit; where all resamples agree there is no spread to tell of either
+    if value in (0.0, 1.0):  # no logit
         return {"value": float(value), "low": float(min(value, *known)), "high": float(max(value, *known))}
-    logits = np.log(known.clip(1e-6, 1 - 1e-6))
-    spread = np.std(logits - np.log1p(-known.clip(1e-6, 1 - 1e-6)))
+    known = known.clip(EDGE, 1 - EDGE)
+    spread = np.std(np.log(known) - np.log1p(-known))
     middle = np.log(value / (1 - value))
     low, high = 1 / (1 + np.exp(-(middle - Z * spread))), 1 / (1 + np.exp(-(middle + Z * spread)))
     return {"value": float(value), "low": float(min(low, value)), "high": float(max(high, value))}
+
+
+def area_interval(value: float, resampled: np.ndarray, lesions: int) -> Figure:
+    """For an area under a ROC curve: Wilson's at the number of lesions of which a share would spread as much.
+
+    Args:
+        value: 0 to 1.
+        resampled: (resamples,) 0 to 1; NaN is left out.
+        lesions: the positive ones, or the negative ones if those are fewer.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if not known.size or np.isnan(value):
+        return {"value": float(value), "low": np.nan, "high": np.nan}
+    effective = float(lesions)  # where all are told apart nothing spreads: each lesion counts once
+    if 0 < value < 1 and lesions > 1:
+        spread = float(np.var(known)) * lesions / (lesions - 1)
+        most = float(MOST_OF_AN_AREA * lesions)
+        effective = min(max(value * (1 - value) / spread, 1.0), most) if spread > 0 else most
+    return _wilson(value, effective)
 
 
 def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -208,6 +237,11 @@ def _share(hits: int, n: int, lesions: int, resampled: np.ndarray) -> Figure:
     if 0 < hits < n and lesions > 1:
         spread = float(np.nanvar(resampled)) * lesions / (lesions - 1)
         effective = min(max(value * (1 - value) / spread, 1.0), float(n)) if spread > 0 else float(n)
+    return _wilson(value, effective)
+
+
+def _wilson(value: float, effective: float) -> Figure:
+    """Wilson's interval of a share of so many independent images."""
     below = 1 + Z**2 / effective
     middle = (value + Z**2 / (2 * effective)) / below
     half = Z * np.sqrt(value * (1 - value) / effective + Z**2 / (4 * effective**2)) / below

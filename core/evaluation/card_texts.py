@@ -24,7 +24,8 @@ SPLIT = (
 )
 
 CHOOSES = "chooses the epoch"
-CHOOSES_NOTHING = "is watched and chooses nothing, as the weights are a mean over the last epochs"
+CHOOSES_NO_EPOCH = "is watched and chooses no epoch, as the weights are a mean over the last ones"
+CHOOSES_STRENGTH = "; it also chooses how much age, sex and site count"
 
 LEAKAGE = (
     "Had the split been made by image, these shares of the held-out images would have shown a lesion that is in "
@@ -187,14 +188,16 @@ def kind_of(synthetic: bool, image_ids: Iterable[str]) -> Kind:
     """What a run learned from. One image of HAM10000 among others is enough to bind the weights to its licence.
 
     Args:
-        synthetic: whether the images are drawn.
+        synthetic: whether images are drawn.
         image_ids: of all images; none are taken for HAM10000's, whose licence is the narrowest.
     """
-    if synthetic:
-        return SYNTHETIC
     found = [_ISIC.fullmatch(str(name)) for name in image_ids]
     known = any(match and _FIRST <= int(match[1]) <= _LAST for match in found)
-    return HAM10000 if known or not found else OTHER
+    if known:
+        return HAM10000
+    if synthetic:
+        return SYNTHETIC
+    return OTHER if found else HAM10000
 
 
 def intended_use(synthetic: bool) -> str:

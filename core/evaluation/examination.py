@@ -45,7 +45,6 @@ from core.places import cache_root
 from core.runs.files import read_bytes, read_csv, write_bytes, write_csv
 from core.runs.progress import Progress
 from core.runs.run import (
-    FEATURES,
     HEATMAPS,
     IMAGE_MAP,
     IMAGES,
@@ -98,9 +97,12 @@ def examine(run: Run, again: bool = False) -> None:
 
     Raises:
         DatasetError: the images that it learned from are not there any more, or have changed.
-        RunError: the run cannot be written, or its files do not fit.
+        RunError: the run is not finished, cannot be written, or its files do not fit.
     """
     with run.writing():
+        state = run.status().state
+        if state != "finished":  # it would be called so from here on, and could not be resumed
+            raise RunError(f"Only a finished run can be examined. Received: run {run.id!r}, {state}. Resume it.")
         progress = Progress(run, run.config().epochs)
         with progress.examining():
             progress.phase("examination", "Reading the data set.")
@@ -205,7 +207,7 @@ def _mean_images(work: _Work) -> None:
 
 def _of_features(work: _Work, what: str, make: Callable[[np.ndarray], pd.DataFrame]) -> pd.DataFrame:
     """A table that is made from the run's features, or the one in the cache."""
-    features = np.load(work.run.folder / FEATURES)
+    features = work.run.features()
     key = [hashlib.sha256(features.tobytes()).hexdigest(), work.dataset.fingerprint(), str(work.config.seed)]
     return _remembered(what, key, lambda: make(features))
 

@@ -9,9 +9,9 @@ from core.diagnoses import CODES, MALIGNANT
 from core.evaluation.bootstrap import (
     Figure,
     LesionBootstrap,
+    area_interval,
     distance_interval,
     lesion_bootstrap,
-    logit_interval,
     mean_of,
     percentile_interval,
     ratio,
@@ -50,19 +50,23 @@ def evaluate(
     resamples = lesion_bootstrap(lesions, seed)
     found = sensitivities(labels, answers, lesions, seed)
     positives = [labels == index for index in range(len(CODES))]
-    aucs = [_auc(positive, probabilities[:, index]) for index, positive in enumerate(positives)]
+    areas = [area(positive, probabilities[:, index], resamples) for index, positive in enumerate(positives)]
     return {
         "n": len(labels),
         "balanced_accuracy": mean_of(list(found.values())),
         "accuracy": resamples.share(answers == labels),
-        "macro_auc": logit_interval(
-            float(_mean(np.array(aucs))), resampled_macro_auc(labels, probabilities, resamples.weights)
-        ),
+        "macro_auc": mean_of(areas),
         "melanoma_sensitivity": {"n": int(counts[MELANOMA].sum()), **found["mel"]},
         "always_nevus_accuracy": float(np.mean(labels == NEVUS)),
-        "per_class": {code: _per_class(counts, index, aucs[index]) for index, code in enumerate(CODES)},
+        "per_class": {code: _per_class(counts, index, areas[index]["value"]) for index, code in enumerate(CODES)},
         "confusion": {"labels": list(CODES), "counts": counts.tolist()},
     }
+
+
+def area(positive: np.ndarray, scores: np.ndarray, resamples: LesionBootstrap) -> Figure:
+    """The area under the ROC curve with its interval; positive (n,) bool, scores (n,)."""
+    rarer = min(resamples.lesions_among(positive), resamples.lesions_among(~positive))
+    return area_interval(_auc(positive, scores), weighted_auc(positive, scores, resamples.weights), rarer)
 
 
 def resampled_macro_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:

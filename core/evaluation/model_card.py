@@ -181,7 +181,10 @@ def _data(facts: _Facts) -> list[str]:
     lines = [
         "Diagnoses of each part:",
         tables.split_table(facts.splits),
-        texts.SPLIT.format(validation=texts.CHOOSES_NOTHING if facts.settings.get("average_last") else texts.CHOOSES),
+        texts.SPLIT.format(
+            validation=(texts.CHOOSES_NO_EPOCH if facts.settings.get("average_last") else texts.CHOOSES)
+            + (texts.CHOOSES_STRENGTH if facts.run.patient() else "")
+        ),
         f"Lesions that stand in more than one part: {tables.number(tables.leaks(facts.splits))}.",
     ]
     if left_out:
@@ -226,7 +229,9 @@ def _training(facts: _Facts) -> list[str]:
         tables.table(("Setting", "value"), rows, words=2),
     ]
     history = history.dropna(subset=["epoch", "val_balanced_accuracy"])
-    if not history.empty and not facts.run.members():
+    if facts.run.members():
+        lines.append("Selection: none among the members; what each of them keeps of its epochs, its own settings say.")
+    elif not history.empty:
         best = int(history["val_balanced_accuracy"].to_numpy(float).argmax())
         averaged = facts.settings.get("average_last")
         lines.append(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score
 
 from core.diagnoses import CODES, MALIGNANT
 from core.evaluation.bootstrap import (
@@ -14,9 +14,9 @@ from core.evaluation.bootstrap import (
     lesion_bootstrap,
     logit_interval,
     ratio,
-    weighted_auc,
     weighted_precision,
 )
+from core.evaluation.metrics import area
 
 POINTS = {"melanoma": ("mel",), "malignant": MALIGNANT}
 
@@ -120,14 +120,13 @@ def threshold_figures(
 
 def ranking_figures(positive: np.ndarray, scores: np.ndarray, lesions: np.ndarray, seed: int = 0) -> dict[str, Figure]:
     """The part of `point_figures` that no threshold changes: auc and average_precision."""
-    weights = lesion_bootstrap(lesions, seed).weights
-    both = positive.any() and not positive.all()
-    auc = float(roc_auc_score(positive, scores)) if both else float("nan")
+    resamples = lesion_bootstrap(lesions, seed)
+    auc = area(positive, scores, resamples)
     precision = float(average_precision_score(positive, scores)) if positive.any() else float("nan")
-    return {
-        "auc": logit_interval(auc, weighted_auc(positive, scores, weights)),
-        "average_precision": logit_interval(precision, weighted_precision(positive, scores, weights)),
-    }
+    if auc["value"] == precision == 1:  # all are told apart under every resample: nothing spreads
+        return {"auc": auc, "average_precision": dict(auc)}
+    resampled = weighted_precision(positive, scores, resamples.weights)
+    return {"auc": auc, "average_precision": logit_interval(precision, resampled)}
 
 
 def predictive_values(sensitivity: Any, specificity: Any, prevalence: Any) -> tuple[Any, Any]:

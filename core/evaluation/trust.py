@@ -160,6 +160,7 @@ class Trust:
                     **point_figures(labels, probabilities, lesions, point["positives"], point["threshold"], seed),
                 }
                 for name, point in self.points.items()
+                if np.isfinite(point["threshold"])  # calibration had such a lesion
             }
         if self.strangest is not None and ood_scores is not None:
             figures["refusal"] = {

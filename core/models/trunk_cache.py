@@ -108,7 +108,7 @@ class TrunkCache:
             if not path.exists():
                 self._compute(path, passes, rows, views, step)
             os.utime(path)  # the oldest entry is the one not used for longest
-        return np.memmap(path, ROW_TYPE, mode="r").reshape(len(rows), *self.shape)
+            return np.memmap(path, ROW_TYPE, mode="r").reshape(len(rows), *self.shape)
 
     def make_room(self, needs: dict[Path, int]) -> float:
         """Delete the oldest entries until all that a run needs fits.

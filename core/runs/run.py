@@ -17,7 +17,7 @@ from core.config import TrainConfig
 from core.errors import ConfigError, RunBusyError, RunError, RunNotFoundError, RunSchemaError
 from core.places import runs_root
 from core.runs import files
-from core.runs.files import read_bytes, read_csv, read_json, write_bytes, write_csv, write_json
+from core.runs.files import MEND, read_bytes, read_csv, read_json, write_bytes, write_csv, write_json
 from core.runs.status import ACTIVE, STATES, Status, own_process
 
 SCHEMA_VERSION = 1
@@ -256,7 +256,19 @@ class Run:
     def model_card(self) -> str:
         """The model card in Markdown; empty while there is none."""
         path = self.folder / MODEL_CARD
-        return path.read_text(encoding="utf-8") if path.is_file() else ""
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def features(self) -> np.ndarray:
+        """What the network makes of each image, (n, k), in the order of splits.csv; (0, 0) while there is none.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        path = self.folder / FEATURES
+        try:
+            return np.load(path) if path.is_file() else np.zeros((0, 0), np.float16)
+        except (OSError, ValueError) as error:
+            raise RunError(f"{FEATURES} must be whole. Received: {path}, which is damaged ({error}). {MEND}") from error
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Name of each external evaluation -> {"data", "metrics"}, in order of name."""

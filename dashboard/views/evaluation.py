@@ -79,9 +79,12 @@ def explain_part(run: Run, part: str, data: dict[str, Any]) -> None:
 
 def watched(run: Run) -> str:
     """What the validation images were used for."""
-    if loaders.config(run).average_last:
+    config = loaders.config(run)
+    chosen = ["the epoch that was kept"] * (not config.average_last)
+    chosen += ["how much age, sex and site count"] * config.patient
+    if not chosen:
         return "Watched during the training, which chose nothing by them: it keeps the mean of its last epochs."
-    return "Used to choose the epoch that was kept, so that these figures are a little too good."
+    return f"Used to choose {' and '.join(chosen)}, so that these figures are a little too good."
 
 
 def headline(figures: dict[str, Any]) -> None:

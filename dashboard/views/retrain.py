@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from core.config import TrainConfig
+from core.demo import RECIPE
 from core.errors import ConfigError, DermLensError
 from core.presets import PRESETS
 from core.runs import jobs
@@ -55,7 +56,7 @@ def settings_of(run: Run | None) -> TrainConfig:
     if run is not None:
         with contextlib.suppress(DermLensError):
             return loaders.config(run)
-    return TrainConfig(dataset="synthetic", backbone="efficientnet_lite0")
+    return RECIPE
 
 
 def launch(values: dict[str, Any], wait: bool) -> None:

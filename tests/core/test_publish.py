@@ -251,6 +251,16 @@ def test_a_space_shows_no_similar_images_and_no_examples(space, converted, image
     assert images.most_alike(features).empty
 
 
+def test_damaged_features_take_the_similar_images_and_nothing_else(served_run, image):
+    features = Predictor(served_run).predict(image).features
+    assert not RunImages(served_run).most_alike(features).empty
+    (served_run.folder / "features.npy").write_bytes(b"half")
+    images = RunImages(served_run)
+    assert images.most_alike(features).empty and images.examples()
+    with pytest.raises(RunError, match=r"features.npy must be whole"):
+        served_run.features()
+
+
 def test_the_example_of_a_model_repository_runs(converted, image, tmp_path):
     write_model(converted, tmp_path / "model")
     files = {path.name for path in (tmp_path / "model").iterdir()}

@@ -115,22 +115,18 @@ def test_without_class_weights_how_common_a_diagnosis_is_is_taken_out(served_run
 
 def test_a_refused_image_has_a_row_and_is_named(served_run, folder, labelled, tmp_path, monkeypatch, capsys):
     first = labelled["image_id"].iloc[0]
-    asked = Predictor.predict_many
+    asked = Predictor.predict_each
 
     class Refused:
         def __init__(self, answer):
             self.logits, self.probabilities = answer.logits, answer.probabilities
             self.refused, self.refusals = True, ("not_dermatoscopy",)
 
-    def predict_many(self, images, patients=None):
-        images = list(images)
-        answers = asked(self, images)
-        return [
-            Refused(answer) if Path(path).stem == first else answer
-            for path, answer in zip(images, answers, strict=True)
-        ]
+    def predict_each(self, images, patients=None):
+        for path, answer in zip(images, asked(self, images), strict=True):
+            yield Refused(answer) if Path(path).stem == first else answer
 
-    monkeypatch.setattr(Predictor, "predict_many", predict_many)
+    monkeypatch.setattr(Predictor, "predict_each", predict_each)
     out = tmp_path / "submission.csv"
     assert main(["--run", served_run.id, "--images", str(folder), "--out", str(out)]) == 0
     printed = capsys.readouterr()
@@ -154,15 +150,22 @@ def test_a_damaged_image_stops_it_or_is_left_out(served_run, folder, labelled, t
     assert pd.read_csv(out)["image"].tolist() == labelled["image_id"].tolist()
 
 
+def test_a_link_to_nowhere_is_a_damaged_image(served_run, folder, tmp_path, capsys):
+    (folder / "part 0" / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    arguments = ["--run", served_run.id, "--images", str(folder), "--out", str(tmp_path / "submission.csv")]
+    assert main(arguments) == 1 and "nowhere" in capsys.readouterr().err
+    assert main([*arguments, "--skip-damaged"]) == 0
+
+
 def test_an_interrupted_one_leaves_what_was_there(served_run, folder, tmp_path, monkeypatch):
     out = tmp_path / "out" / "submission.csv"
     out.parent.mkdir()
     out.write_text("the last one")
 
-    def predict_many(self, images, patients=None):
+    def predict_each(self, images, patients=None):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Predictor, "predict_many", predict_many)
+    monkeypatch.setattr(Predictor, "predict_each", predict_each)
     with pytest.raises(KeyboardInterrupt):
         main(["--run", served_run.id, "--images", str(folder), "--out", str(out)])
     assert out.read_text() == "the last one" and list(out.parent.iterdir()) == [out]

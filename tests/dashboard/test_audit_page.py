@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.data.decisions import EXCLUDE, Decisions
+from core.data.decisions import EXCLUDE, KEEP, Decisions
 from core.data.splits import EXCLUDED, split_by_lesion, torn_lesions
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.runs import run as contract
@@ -65,6 +65,8 @@ def test_what_was_decided_about_the_first_folder_holds_with_further_ones(audited
     audited.write_json(contract.MANIFEST, audited.manifest() | {"data": data})
     first = audited.splits()["image_id"].iloc[0]
     Decisions(alone).decide(first, EXCLUDE, "a hand is in the picture")
+    Decisions(alone).decide("of-another-folder", KEEP, "looks fine")
+    assert "Not among this run's images" in words(page("Decisions"))
     assert "1 image is excluded" in words(page("Suspicious labels"))
     assert "1 image of this run's data set" in words(opened("retrain", ""))
 

@@ -276,9 +276,19 @@ class Said:
 
     def macro_auc(self) -> Figure:
         value = roc_auc_score(self.truth, self.p, multi_class="ovr", average="macro", labels=range(7))
-        weights = self.resamples.weights
-        each = [bootstrap.weighted_auc(self.truth == index, self.p[:, index], weights) for index in range(7)]
-        return ends(value, bootstrap.logit_interval(value, np.nanmean(each, axis=0)))
+        each = np.array([self.area(self.truth == index, self.p[:, index]) for index in range(7)])
+        down, up = (np.sqrt(((each[:, 0] - each[:, side]) ** 2).sum()) / 7 for side in (1, 2))
+        return value, value - down, value + up
+
+    def area(self, positive: np.ndarray, scores: np.ndarray) -> Figure:
+        """Wilson's interval with the spread of the resamples, but not that of over five times the rarer lesions."""
+        value, moved = roc_auc_score(positive, scores), bootstrap.weighted_auc(positive, scores, self.resamples.weights)
+        lesions = pd.Series(positive).groupby(self.table["lesion_id"].to_numpy()).max()
+        n = min(lesions.sum(), (~lesions).sum())
+        like = value * (1 - value) / (np.nanvar(moved) * n / (n - 1)) if 0 < value < 1 else n
+        squared = norm.ppf(0.975) ** 2 / np.clip(like, 1, 5 * n)  # (p - value)^2 = squared * p * (1 - p)
+        low, high = sorted(np.roots([1 + squared, -2 * value - squared, value**2]))
+        return value, low, high
 
     def statements(self, p: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """What was said with which probability, and whether it was so."""
@@ -595,8 +605,8 @@ def test_operating_points(question: str, part: str, app: AppTest, run: Run) -> N
     assert prevalence.placeholder == f"as in these images: {100 * positive.mean():.1f}"
 
     weights = said.resamples.weights
-    auc, precision = roc_auc_score(positive, scores), average_precision_score(positive, scores)
-    area = ends(auc, bootstrap.logit_interval(auc, bootstrap.weighted_auc(positive, scores, weights)))
+    precision = average_precision_score(positive, scores)
+    area = said.area(positive, scores)
     drawn = bootstrap.weighted_precision(positive, scores, weights)
     average = ends(precision, bootstrap.logit_interval(precision, drawn))
     captions = [caption.value for caption in app.caption]

@@ -79,6 +79,27 @@ def test_server_that_ends_is_named_with_what_it_printed():
     servers.end([server])
 
 
+@pytest.mark.parametrize(("before", "ends"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_servers_end_with_their_terminal_unless_they_run_under_nohup(before, ends, monkeypatch):
+    seen = []
+
+    def closed(servers, stop):
+        os.kill(os.getpid(), signal.SIGHUP)
+        seen.append(stop.is_set())
+        stop.set()
+
+    monkeypatch.setattr(servers, "start_both", lambda *_: [])
+    monkeypatch.setattr(servers, "wait_until_they_answer", closed)
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGHUP, before)
+    try:
+        assert servers.main(["--dashboard-port", str(free_port()), "--clinic-port", str(free_port())]) == 0
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+    assert seen == [ends]
+
+
 def test_both_answer_and_end_on_one_interrupt(runs_folder):
     ports = free_port(), free_port()
     began = time.monotonic()

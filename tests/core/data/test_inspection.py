@@ -138,6 +138,13 @@ def test_a_file_that_could_not_be_opened_is_tried_again(cache, files, reads, mon
     assert len(reads) == 4
 
 
+def test_an_image_that_did_not_fit_in_memory_is_tried_again(cache, files, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("core.data.images._to_rgb", lambda image, name: bytes(-1 & 2**62))  # MemoryError
+        assert set(problems(files)) == {"cannot be opened: not enough memory"}
+    assert problems(files) == ["", "", "", ""]
+
+
 def test_other_rules_ask_about_every_file_again(cache, files, reads, monkeypatch):
     inspect_images(files)
     monkeypatch.setattr(inspection, "RULES", inspection.RULES + 1)

@@ -260,6 +260,16 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(synthetic, "_write_lesion", full)
+    with pytest.raises(DatasetError, match="No space left on device. Free some disk"):
+        synthetic.draw_dataset(tmp_path / "set", images=35)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_killed_drawing_leaves_nothing_that_looks_like_a_set(tmp_path):
     """A kill runs no `finally`: only the rename at the end makes a set appear."""
     code = (

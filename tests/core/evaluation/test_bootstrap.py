@@ -7,6 +7,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from core.evaluation.bootstrap import (
     LesionBootstrap,
+    area_interval,
     difference,
     distance_interval,
     lesion_bootstrap,
@@ -51,7 +52,7 @@ def test_95_per_cent_intervals_cover_the_truth_in_about_95_per_cent(lesions_of):
             "sensitivity": (shares[0], SENSITIVITIES[0]),
             "fewest": (shares[5], SENSITIVITIES[5]),
             "auc": (
-                logit_interval(auc, weighted_auc(labels == 0, scores, resamples.weights)),
+                area_interval(auc, weighted_auc(labels == 0, scores, resamples.weights), lesions_of[0]),
                 norm.cdf(SHIFT / np.sqrt(2)),
             ),
         }
@@ -128,6 +129,21 @@ def test_an_interval_holds_its_value_and_stays_within_0_and_1():
         assert 0 <= figure["low"] <= value <= figure["high"] <= 1
     assert np.isnan(logit_interval(np.nan, np.array([0.5]))["low"])
     assert np.isnan(percentile_interval(0.3, np.array([np.nan]))["low"])
+
+
+@pytest.mark.parametrize(("positives", "area"), [(6, 0.85), (6, 0.99), (12, 0.95), (12, 0.99), (30, 0.99)])
+def test_areas_of_few_lesions_are_covered_and_told(positives, area):
+    """Resamples in which all are told apart once stretched an interval from 0.02 to 1, or made it nothing at all."""
+    dice, times, covered, widest = np.random.default_rng(3), 200, 0, 0.0
+    positive = np.arange(11 * positives) < positives
+    for seed in range(times):
+        scores = dice.normal(size=len(positive)) + np.sqrt(2) * norm.ppf(area) * positive
+        weights = LesionBootstrap(np.arange(len(positive)), seed, resamples=120).weights
+        figure = area_interval(roc_auc_score(positive, scores), weighted_auc(positive, scores, weights), positives)
+        covered += figure["low"] <= area <= figure["high"]
+        widest = max(widest, figure["high"] - figure["low"])
+        assert figure["low"] < figure["high"]
+    assert covered / times >= 0.93 and widest < 0.75
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 9])

@@ -14,6 +14,7 @@ from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.evaluation.__main__ import as_table, main
 from core.evaluation.calibration import Calibration
 from core.evaluation.metrics import evaluate
+from core.evaluation.model_card import model_card
 from core.evaluation.trust import Trust
 from core.runs.run import Run, Status
 
@@ -80,6 +81,31 @@ def test_by_path_as_a_table_on_images_that_the_run_knows(served_run, tiny_data, 
     again = pd.read_csv(path).set_index("image_id").loc[predictions.index]
     columns = [f"p_{code}" for code in CODES]
     assert abs(again[columns] - predictions[columns]).to_numpy().max() < 1e-4  # as the trainer itself had said
+
+
+def test_images_that_were_excluded_are_not_said_to_be_learned_from(served_run, tiny_data, capsys):
+    splits = served_run.splits()
+    before = int((splits["split"] != "test").sum())
+    lesion = splits.query("split == 'train'")["lesion_id"].iloc[0]
+    kept = splits["split"].where(splits["lesion_id"] != lesion, "excluded")
+    served_run.write_csv("splits.csv", splits.assign(split=kept))
+    assert main(["--run", served_run.id, "--data-dir", str(tiny_data)]) == 0
+    assert f"warning: {before - (splits['lesion_id'] == lesion).sum()} of 70 images" in capsys.readouterr().err
+
+
+def test_the_card_says_what_was_measured_elsewhere(served_run, external):
+    served_run.write_bytes("MODEL_CARD.md", model_card(served_run).encode())
+    assert "has not been evaluated on images from elsewhere" in served_run.model_card()
+    assert main(["--run", served_run.id, "--data-dir", str(external)]) == 0
+    assert "has not been evaluated on images from elsewhere" not in served_run.model_card()
+
+
+def test_a_run_that_is_not_finished_is_not_examined_and_can_go_on(served_run, capsys):
+    """It was called finished from then on, and could not be resumed."""
+    served_run.write_status(Status(state="stopped", epoch=1))
+    assert main(["--run", served_run.id]) == 1
+    assert "Only a finished run can be examined" in capsys.readouterr().err
+    assert served_run.status().state == "stopped"
 
 
 def test_a_damaged_image_stops_it_or_is_left_out(served_run, external, tmp_path, capsys):

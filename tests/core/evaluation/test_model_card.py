@@ -380,7 +380,11 @@ def test_what_could_not_be_computed_is_not_known(tmp_path):
 
 @pytest.mark.parametrize(
     ("prefix", "synthetic", "licence"),
-    [("ISIC_", False, "cc-by-nc-4.0"), ("SYN_", True, "apache-2.0"), ("CLINIC_", False, "other")],
+    [
+        ("ISIC_", False, "cc-by-nc-4.0"),
+        ("SYN_", True, "apache-2.0"),
+        ("CLINIC_", False, "other"),
+    ],
 )
 def test_the_licence_and_the_notices_follow_the_images(tmp_path, prefix, synthetic, licence):
     card = model_card(old_run(tmp_path / "run", prefix, synthetic))
@@ -391,6 +395,11 @@ def test_the_licence_and_the_notices_follow_the_images(tmp_path, prefix, synthet
     limits = section(card, "Limits")
     assert ("Light skin" in limits) == (licence == "cc-by-nc-4.0")
     assert ("Drawn images" in limits) == synthetic and ("No patient numbers" in limits) != synthetic
+
+
+def test_drawn_images_beside_those_of_ham10000_do_not_free_the_weights_of_its_licence(tmp_path):
+    card = model_card(old_run(tmp_path / "run", "ISIC_", synthetic=True))
+    assert yaml.safe_load(well_formed(card))["license"] == "cc-by-nc-4.0" and SYNTHETIC_NOTICE in card
 
 
 def test_each_item_of_the_checklists_leads_to_a_section_or_says_why_not(tmp_path):
