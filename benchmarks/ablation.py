@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from core.diagnoses import CODES  # noqa: E402
+from core.diagnoses import CODES, LOGIT_COLUMNS  # noqa: E402
 from core.evaluation.metrics import epoch_figures  # noqa: E402
 from core.models.many_runs import prepared, train_sharing  # noqa: E402
 from core.places import runs_root  # noqa: E402
@@ -58,7 +58,7 @@ def of_variant(variant: str, seed: int, settings: dict[str, Any]) -> Run:
 def figures(run: Run) -> dict[str, float]:
     """Of the validation images; the log loss is the mean over the diagnoses, so that nevi do not drown the rest."""
     table = run.predictions().query("split == 'validation'")
-    logits = table[[f"logit_{code}" for code in CODES]].to_numpy()
+    logits = table[LOGIT_COLUMNS].to_numpy()
     labels = table["dx"].map(CODES.index).to_numpy()
     losses = np.logaddexp.reduce(logits, axis=1) - logits[np.arange(len(labels)), labels]
     per_class = [losses[labels == code].mean() for code in np.unique(labels)]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from core.diagnoses import CODES  # noqa: E402
+from core.diagnoses import CODES, PROBABILITY_COLUMNS  # noqa: E402
 from core.evaluation.bootstrap import Z, lesion_bootstrap, ratio  # noqa: E402
 from core.evaluation.metrics import MELANOMA, resampled_macro_auc, sensitivity_at_specificity  # noqa: E402
 from core.runs.all_runs import find_run  # noqa: E402
@@ -25,7 +25,7 @@ def resampled(run: Run) -> dict[str, np.ndarray]:
     """Figures of a run's test images: of all of them first, then under each resample."""
     table = run.predictions().query("split == 'test'").merge(run.splits()[["image_id", "lesion_id"]], on="image_id")
     labels = table["dx"].map(CODES.index).to_numpy()
-    probabilities = table[[f"p_{code}" for code in CODES]].to_numpy()
+    probabilities = table[PROBABILITY_COLUMNS].to_numpy()
     right = (table["predicted"] == table["dx"]).to_numpy()
     drawn = lesion_bootstrap(table["lesion_id"].to_numpy()).weights
     weights = np.column_stack([np.ones(len(table), drawn.dtype), drawn])

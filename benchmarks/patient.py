@@ -15,7 +15,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from core.data.ham10000 import index_dataset  # noqa: E402
-from core.diagnoses import CODES  # noqa: E402
+from core.diagnoses import CODES, LOGIT_COLUMNS  # noqa: E402
 from core.evaluation.bootstrap import Z, lesion_bootstrap  # noqa: E402
 from core.evaluation.calibration import fit_calibration  # noqa: E402
 from core.evaluation.comparison import Answers, beside  # noqa: E402
@@ -36,7 +36,7 @@ def main() -> None:
     run = find_run(options.run)
     folder = options.data_dir or Path(run.manifest()["data"]["folder"])
     splits, table = run.splits(), run.predictions().set_index("image_id")
-    logits = table.loc[splits["image_id"], [f"logit_{code}" for code in CODES]].to_numpy(np.float32)
+    logits = table.loc[splits["image_id"], LOGIT_COLUMNS].to_numpy(np.float32)
     people = patients_of(index_dataset(folder).images.set_index("image_id").loc[splits["image_id"]])
     labels, lesions = splits["dx"].map(CODES.index).to_numpy(), splits["lesion_id"].to_numpy()
     rows = {part: np.flatnonzero(splits["split"] == part) for part in ("train", "validation", "calibration", "test")}

@@ -17,7 +17,7 @@ import numpy as np
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from core.diagnoses import CODES  # noqa: E402
+from core.diagnoses import CODES, LOGIT_COLUMNS  # noqa: E402
 from core.evaluation.bootstrap import LesionBootstrap, mean_of  # noqa: E402
 from core.evaluation.calibration import fit_calibration  # noqa: E402
 from core.evaluation.conformal import FEWEST, calibration_scores, prediction_sets  # noqa: E402
@@ -43,7 +43,7 @@ def resplits(run: Run, times: int, target: float, level: float) -> None:
     predictions = predictions.merge(splits[["image_id", "lesion_id"]], on="image_id")
     weights = training_weights(run, splits)
     pooled = predictions[predictions["split"].isin(["calibration", "test"])]
-    logits = pooled[[f"logit_{code}" for code in CODES]].to_numpy()
+    logits = pooled[LOGIT_COLUMNS].to_numpy()
     labels, lesions = pooled["dx"].map(CODES.index).to_numpy(), pooled["lesion_id"].to_numpy()
     share = float((pooled["split"] == "calibration").mean())
     rows: dict[str, list[float]] = {"ECE": [], "ECE with the temperature alone": [], "ECE as trained": []}

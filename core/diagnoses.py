@@ -79,7 +79,10 @@ DIAGNOSES = (
 )
 
 CODES = tuple(diagnosis.code for diagnosis in DIAGNOSES)
+PROBABILITY_COLUMNS = [f"p_{code}" for code in CODES]  # columns of tables of answers
+LOGIT_COLUMNS = [f"logit_{code}" for code in CODES]
 BY_CODE = {diagnosis.code: diagnosis for diagnosis in DIAGNOSES}
+FEW = 20  # cases; a figure of fewer says little, and says so
 MALIGNANT = tuple(diagnosis.code for diagnosis in DIAGNOSES if diagnosis.malignant)
 
 RESEARCH_NOTICE = (

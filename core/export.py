@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import confusion_matrix
 
 from core.backbones import BACKBONES
 from core.data.ham10000 import index_dataset
@@ -25,6 +26,7 @@ from core.data.images import model_input, read_image
 from core.diagnoses import CODES, notices
 from core.engines import model_hash
 from core.errors import DatasetError, RunError, command
+from core.evaluation.metrics import balanced_accuracy
 from core.evaluation.outliers import Outliers
 from core.evaluation.trust import Trust, points_of_images_alone
 from core.publish import write_whole
@@ -275,20 +277,17 @@ def _figures(original: _Heard, copy: _Heard, labels: np.ndarray, trust: Trust) -
     if original.strangeness and trust.strangest is not None:
         refused = [np.concatenate(heard.strangeness) > trust.strangest for heard in (original, copy)]
         refused_alike = float((refused[0] == refused[1]).mean())
+    confusion = [confusion_matrix(labels, answers, labels=range(len(CODES))) for answers in (given, expected)]
+    balanced, balanced_keras = balanced_accuracy(np.stack(confusion)).tolist()
     return {
         "agreement": float((expected == given).mean()),
-        "balanced_accuracy": _balanced_accuracy(labels, given),
-        "balanced_accuracy_keras": _balanced_accuracy(labels, expected),
+        "balanced_accuracy": balanced,
+        "balanced_accuracy_keras": balanced_keras,
         "heatmap_correlation": float(np.mean(copy.likeness)) if copy.likeness else None,
         "probabilities_apart": {"median": float(np.median(apart)), "largest": float(apart.max())},
         "refused_alike": refused_alike,
         "ms_per_image": 1000 * copy.seconds / len(labels),
     }
-
-
-def _balanced_accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
-    """Mean over the diagnoses that occur of the share found."""
-    return float(np.mean([(answers[labels == code] == code).mean() for code in np.unique(labels)]))
 
 
 # ---- what makes an answer of the outputs -----------------------------------------------------------
@@ -309,7 +308,6 @@ def _about(run: Run) -> Figures:
     manifest, calibration = run.manifest(), run.calibration()
     trust, outliers = Trust.of_images_alone(calibration), _outliers(run)
     measured = points_of_images_alone(run.metrics().get("test", {}))
-    beats = run.heatmaps().get("methods", {}).get("gradcam", {}).get("beats", {})
     return {
         "run": run.id,
         "model_sha256": model_hash(run),
@@ -327,7 +325,7 @@ def _about(run: Run) -> Figures:
         "temperature": trust.calibration.temperature,
         "offsets": trust.calibration.offsets.tolist(),
         "heatmap_scale": float(calibration["heatmap_scale"]),
-        "heatmap_beats": (beats.get("both", {}).get("both") or {}).get("value"),
+        "heatmap_beats": run.gradcam_beats(),
         "prediction_sets": {"level": trust.level, "scores": trust.scores},
         "operating_points": [
             {

@@ -32,8 +32,8 @@ from core.runs.all_runs import find_run
 from core.runs.files import write_json
 from core.runs.run import Run
 
-PAGE, LANGUAGES = PROJECT / "phone", PROJECT / "dashboard" / "clinic" / "languages"
-SHOWN_FIRST = ("en", "de", "es", "fr", "zh", "ar")
+PAGE, LANGUAGE_FILES = PROJECT / "phone", PROJECT / "dashboard" / "clinic" / "languages"
+LANGUAGES = ("en", "de", "es", "fr", "zh", "ar")
 RIGHT_TO_LEFT = ("ar",)
 RUNTIME = {  # of the npm package -> in the page's folder `litert/`
     "core/dist/index.js": "core.js",
@@ -110,7 +110,7 @@ def _copy_runtime(folder: Path) -> None:
 
 def _page(synthetic: bool) -> dict[str, Any]:
     """What the page shows besides the model: words, names of colours, the heatmap's scale."""
-    every = {code: json.loads((LANGUAGES / f"{code}.json").read_text(encoding="utf-8")) for code in SHOWN_FIRST}
+    every = {code: json.loads((LANGUAGE_FILES / f"{code}.json").read_text(encoding="utf-8")) for code in LANGUAGES}
     scale = cv2.applyColorMap(np.arange(256, dtype=np.uint8)[:, None], COLORMAP)[:, 0, ::-1]
     return {
         "texts": {code: {key: texts[key] for key in TEXTS} for code, texts in every.items()},

@@ -199,7 +199,7 @@ class Predictor:
         logits = alone if self.term is None else alone + self.term.added(people)
         judges = [self._judge_of(person) for person in people]
         strangeness = self._strangeness(features)
-        beats = self._heatmap_beats()
+        beats = self.run.gradcam_beats()  # asked anew each time: it is measured after the run is finished
         answers = [
             self._prediction(original, judges[n], logits[n], maps[n], features[n], strangeness[n], beats)
             for n, original in enumerate(originals)
@@ -250,11 +250,6 @@ class Predictor:
             synthetic=self.synthetic,
             features=features,
         )
-
-    def _heatmap_beats(self) -> float | None:
-        """Asked anew each time: it is measured after the run is finished."""
-        beats = self.run.heatmaps().get("methods", {}).get("gradcam", {}).get("beats", {})
-        return (beats.get("both", {}).get("both") or {}).get("value")
 
 
 _served: tuple[tuple[str, int], Predictor] | None = None

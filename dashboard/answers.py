@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.data.dataset import Dataset
-from core.diagnoses import CODES
+from core.diagnoses import CODES, PROBABILITY_COLUMNS
 from core.errors import DermLensError
 from core.runs.run import Run
 from dashboard import charts, loaders, picked, widgets
@@ -68,7 +68,7 @@ class Answers:
     @property
     def probabilities(self) -> np.ndarray:
         """(n, 7), calibrated."""
-        return self.table[[f"p_{code}" for code in CODES]].to_numpy(float)
+        return self.table[PROBABILITY_COLUMNS].to_numpy(float)
 
     @property
     def lesions(self) -> np.ndarray:

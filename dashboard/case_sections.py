@@ -16,12 +16,12 @@ from core.cases.case import COMMENT_LENGTH, Case
 from core.cases.handover import DRAWN, HandOver, hand_over
 from core.cases.log import CaseLog
 from core.data.images import as_jpeg, at_most, read_image
-from core.diagnoses import CODES, SYNTHETIC_NOTICE
+from core.diagnoses import CODES, FEW, SYNTHETIC_NOTICE
 from core.errors import DermLensError
 from core.places import confirmed_cases_folder
 from core.runs.run import Run
 from dashboard import charts, findings, loaders, models, widgets
-from dashboard.charts import FEW, name_of
+from dashboard.charts import name_of
 from dashboard.widgets import Tile, percent
 
 LIST, AGREEMENT, HAND_OVER = "Cases", "Agreement", "Hand over"

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from core.data.splits import PARTS
-from core.diagnoses import BY_CODE, CODES
+from core.diagnoses import BY_CODE, CODES, FEW
 
 INK = "#14958C"
 TRAIN_INK = "#8A98A3"
@@ -33,7 +33,6 @@ SHORT = {  # two lines at most: they must fit below a column of a matrix
     "df": "Dermato-<br>fibroma",
     "vasc": "Vascular<br>lesion",
 }
-FEW = 20  # a class with fewer cases says so
 
 
 def name_of(code: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.diagnoses import CODES
+from core.diagnoses import CODES, PROBABILITY_COLUMNS
 from core.evaluation.operating import (
     at_prevalence,
     choose_threshold,
@@ -89,7 +89,7 @@ def chosen_threshold(answers: Answers, name: str, point: dict[str, Any], way: st
         held = loaders.predictions(answers.run)
         held = held[held["split"] == "calibration"]
         labels = held["dx"].map(CODES.index).to_numpy()
-        scores = score(held[[f"p_{code}" for code in CODES]].to_numpy(float), point["positives"])
+        scores = score(held[PROBABILITY_COLUMNS].to_numpy(float), point["positives"])
         stored = choose_threshold(is_positive(labels, point["positives"]), scores, asked / 100)
     elif way == BY_HAND:
         stored = st.slider(

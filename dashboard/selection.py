@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.diagnoses import CODES
+from core.diagnoses import CODES, PROBABILITY_COLUMNS
 from core.evaluation.groups import members
 
 WRONG, RIGHT, ALL = "Wrong", "Right", "All"
@@ -72,7 +72,7 @@ def answer_table(predictions: pd.DataFrame, images: pd.DataFrame) -> pd.DataFram
         image_id, split, dx, predicted, p_<code>, ood_score, confidence (in the answer), confidence_in_truth, loss
         (negative logarithm of that), and the columns of `images`; a row an answer.
     """
-    probabilities = predictions.reindex(columns=[f"p_{code}" for code in CODES]).to_numpy(float)
+    probabilities = predictions.reindex(columns=PROBABILITY_COLUMNS).to_numpy(float)
     at = np.arange(len(predictions))
     in_truth = probabilities[at, _places(predictions["dx"])]
     table = predictions.drop(columns=[name for name in predictions.columns if str(name).startswith("logit_")]).assign(

@@ -5,8 +5,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.diagnoses import FEW
 from core.evaluation.groups import NAMES
-from core.evaluation.subgroups import FEW, MEASURES, gap_in_words
+from core.evaluation.subgroups import MEASURES, gap_in_words
 from dashboard import selection, trust_charts, widgets
 from dashboard.answers import Answers, missing
 from dashboard.widgets import interval, percent

@@ -21,7 +21,7 @@ from core.errors import RunError
 from core.export import FLOAT16, ONNX
 from core.models.classifier import load_model
 from core.models.keras_network import KerasNetwork
-from core.phone import PAGE, RIGHT_TO_LEFT, SHOWN_FIRST, TEXTS, write_phone
+from core.phone import LANGUAGES, PAGE, RIGHT_TO_LEFT, TEXTS, write_phone
 from core.predictor import Predictor
 from core.runs.run import MODEL
 from dashboard.clinic import texts
@@ -180,7 +180,7 @@ def test_any_heatmap_is_shown_as_strongly_as_wished(page, tiny_data):
 
 def test_nothing_is_wider_than_the_phone_in_any_language(page, tiny_data):
     given(page, next(tiny_data.rglob("*.jpg")))
-    for language in SHOWN_FIRST:
+    for language in LANGUAGES:
         page.select_option("#language", language)
         direction = "rtl" if language in RIGHT_TO_LEFT else "ltr"
         assert page.get_attribute("html", "dir") == direction and page.get_attribute("html", "lang") == language
@@ -241,7 +241,7 @@ def test_the_page_asks_for_texts_that_it_has_and_has_none_that_it_does_not_ask_f
     assert {key for key in TEXTS if not made.match(key)} <= written | {"language"}
     asked = set(re.findall(r"""say\('([a-z_]+)'""", source)) | set(re.findall(r'data-text="([a-z_]+)"', source))
     assert len(asked) > 20 and asked <= set(TEXTS)
-    assert tuple(texts.LANGUAGES) == SHOWN_FIRST and texts.RIGHT_TO_LEFT == RIGHT_TO_LEFT
+    assert tuple(texts.LANGUAGES) == LANGUAGES and texts.RIGHT_TO_LEFT == RIGHT_TO_LEFT
 
 
 @pytest.mark.parametrize("broken", ["absent", "failing"])

@@ -28,7 +28,7 @@ from sqlalchemy.pool import NullPool
 
 from core.cases.case import COMMENT_LENGTH, NAME_LENGTH, Case, NewCase, check_code, check_text
 from core.data.images import MAX_BYTES
-from core.diagnoses import CODES
+from core.diagnoses import CODES, PROBABILITY_COLUMNS
 from core.errors import CaseLogError, CaseLogVersionError
 from core.places import cases_address
 from core.runs.files import without_nan
@@ -150,18 +150,9 @@ class CaseLog:
             raise _unknown(id)
         return Case(**found[0])
 
-    def cases(self, run: str | None = None, confirmed: bool | None = None) -> list[Case]:
-        """The cases without their images, the newest first; empty while nothing was kept.
-
-        Args:
-            run: only those that this run answered.
-            confirmed: only those with histology, or only those without.
-        """
+    def cases(self) -> list[Case]:
+        """The cases without their images, the newest first; empty while nothing was kept."""
         query = sql.select(*_WITHOUT_IMAGE).order_by(_CASES.c.time.desc(), _CASES.c.id)
-        if run is not None:
-            query = query.where(_CASES.c.run == run)
-        if confirmed is not None:
-            query = query.where(_CASES.c.histology.is_not(None) if confirmed else _CASES.c.histology.is_(None))
         return [Case(**row) for row in self._rows(query)]
 
     def image(self, id: str) -> bytes:  # noqa: A002
@@ -247,10 +238,9 @@ class CaseLog:
             row |= {"synthetic": case.synthetic, "refused": bool(answer.get("refused"))}
             row |= {f"p_{code}": (answer.get("probabilities") or {}).get(code) for code in CODES}
             rows.append(row)
-        figures = [f"p_{code}" for code in CODES]
-        columns = [*names, "predicted", "most_probable", "synthetic", "refused", *figures]
+        columns = [*names, "predicted", "most_probable", "synthetic", "refused", *PROBABILITY_COLUMNS]
         table = pd.DataFrame(rows, columns=columns, dtype=object)
-        table[["age", *figures]] = table[["age", *figures]].astype(float)
+        table[["age", *PROBABILITY_COLUMNS]] = table[["age", *PROBABILITY_COLUMNS]].astype(float)
         table[["synthetic", "refused"]] = table[["synthetic", "refused"]].astype(bool)
         return table
 

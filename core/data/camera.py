@@ -53,13 +53,13 @@ def colour(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.
     hsv[..., 0] = (hsv[..., 0] + dice.uniform(-14, 14) * strength) % 360
     saturation = 0.1 if dice.random() < 0.05 else np.exp(dice.uniform(-0.7, 0.6) * strength)
     hsv[..., 1] = np.minimum(hsv[..., 1] * saturation, 1)
-    return _to_pixels(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255)
+    return to_pixels(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB) * 255)
 
 
 def white_balance(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.ndarray:
     """Warmer or colder light, greener or pinker: each channel by up to 1.4, the brightness kept."""
     gains = np.exp(dice.uniform(-0.33, 0.33, 3) * strength)
-    return _to_pixels(image * (gains / gains.mean()).astype(np.float32))
+    return to_pixels(image * (gains / gains.mean()).astype(np.float32))
 
 
 def brightness(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.ndarray:
@@ -67,7 +67,7 @@ def brightness(image: np.ndarray, dice: np.random.Generator, strength: float) ->
     levels = (image.astype(np.float32) / 255) ** np.float32(np.exp(dice.uniform(-0.5, 0.5) * strength))
     levels *= np.float32(np.exp(dice.uniform(-0.4, 0.4) * strength))
     mean = levels.mean()
-    return _to_pixels(((levels - mean) * np.float32(np.exp(dice.uniform(-0.5, 0.4) * strength)) + mean) * 255)
+    return to_pixels(((levels - mean) * np.float32(np.exp(dice.uniform(-0.5, 0.4) * strength)) + mean) * 255)
 
 
 def focus(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.ndarray:
@@ -86,10 +86,10 @@ def processing(image: np.ndarray, dice: np.random.Generator, strength: float) ->
     kind = dice.integers(3)
     if kind == 0:
         soft = cv2.GaussianBlur(image, (0, 0), max(0.3, 2 * min(image.shape[:2]) / WORKING_SIDE)).astype(np.float32)
-        return _to_pixels(image + (image - soft) * np.float32(dice.uniform(0.3, 2.0) * strength))
+        return to_pixels(image + (image - soft) * np.float32(dice.uniform(0.3, 2.0) * strength))
     if kind == 1:
         grain = dice.normal(0, dice.uniform(2, 12) * strength, image.shape)
-        return _to_pixels(image + grain.astype(np.float32))
+        return to_pixels(image + grain.astype(np.float32))
     quality = int(np.clip(dice.uniform(20, 70) / max(strength, 0.1), 5, 95))
     packed = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)[..., ::-1].copy()
@@ -101,7 +101,7 @@ def lighting(image: np.ndarray, dice: np.random.Generator, strength: float) -> n
     light = 1 - dice.uniform(0, 0.35) * strength * (x * x + y * y)
     bearing = dice.uniform(0, 2 * np.pi)
     light = light + dice.uniform(0, 0.25) * strength * (x * np.cos(bearing) + y * np.sin(bearing))
-    return _to_pixels(image * np.clip(light, 0, None)[..., None].astype(np.float32))
+    return to_pixels(image * np.clip(light, 0, None)[..., None].astype(np.float32))
 
 
 def marks(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.ndarray:
@@ -141,7 +141,7 @@ def frame(image: np.ndarray, dice: np.random.Generator, strength: float) -> np.n
     soft = dice.uniform(0.01, 0.15)
     seen = np.clip((radius - away) / soft, 0, 1)[..., None].astype(np.float32)
     dark = np.float32(dice.uniform(0, 35))
-    return _to_pixels(image * seen + dark * (1 - seen))
+    return to_pixels(image * seen + dark * (1 - seen))
 
 
 CHANGES: dict[str, Change] = {
@@ -162,7 +162,8 @@ def _grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     return np.linspace(-1, 1, width, dtype=np.float32)[None], np.linspace(-1, 1, height, dtype=np.float32)[:, None]
 
 
-def _to_pixels(levels: np.ndarray) -> np.ndarray:
+def to_pixels(levels: np.ndarray) -> np.ndarray:
+    """Levels of 0 to 255, of any float type and beyond these bounds, as uint8."""
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
 
 

@@ -6,9 +6,7 @@ touched, and what was decided is undone by forgetting it.
 """
 
 import json
-import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import filelock
 
+from core.atomic import write_whole
 from core.errors import DatasetError
 from core.places import decisions_root
 
@@ -147,15 +146,7 @@ class Decisions:
         """The file, whole or not at all."""
         rows = {name: {"choice": d.choice, "reason": d.reason, "moment": d.moment} for name, d in decisions.items()}
         text = json.dumps({"fingerprint": self.fingerprint, "decisions": rows}, indent=2, ensure_ascii=False) + "\n"
-        temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(self.path, text.encode())
 
     def _damaged(self, what: str) -> DatasetError:
         return DatasetError(

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 import pandas as pd
 
+from core.atomic import write_whole
 from core.data.dataset import Dataset
 from core.data.duplicates import RULES, near_duplicates
-from core.data.inspection import remember
 from core.errors import DatasetError
 from core.places import cache_root
 
@@ -143,7 +143,7 @@ def near_pairs(dataset: Dataset, other: Dataset) -> pd.DataFrame:
         columns = ["image_id", "path"]
         found = near_duplicates(asked[columns], dataset.images[columns])[["image_id", "other_id"]]
         with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
-            remember(store, found)
+            write_whole(store, found.to_csv(index=False).encode())
     return found.assign(twin=False)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import PIL
 
+from core.atomic import write_whole
 from core.data.images import MAX_BYTES, read_image
 from core.errors import ImageError
 from core.places import cache_root
@@ -42,7 +42,7 @@ def inspect_images(paths: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if any(stat not in known for stat in stats):
         with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
-            remember(store, table[~table["problem"].str.startswith(UNOPENED)])
+            write_whole(store, table[~table["problem"].str.startswith(UNOPENED)].to_csv(index=False).encode())
     return table
 
 
@@ -88,14 +88,3 @@ def _remembered(store: Path) -> dict[tuple[str, int, int], tuple]:
     except (OSError, ValueError, KeyError):
         return {}
     return {row[:3]: row for row in table.itertuples(index=False, name=None)}
-
-
-def remember(store: Path, table: pd.DataFrame) -> None:
-    """Write the store whole or not at all."""
-    store.parent.mkdir(parents=True, exist_ok=True)
-    temporary = store.with_name(f".{store.name}.{uuid.uuid4().hex}")
-    try:
-        table.to_csv(temporary, index=False)
-        temporary.replace(store)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from core.data.camera import to_pixels
+
 SIDE = 224  # pixels; what the networks see
 Draw = Callable[[np.random.Generator], np.ndarray]
 
@@ -31,7 +33,7 @@ def stranger(dice: np.random.Generator, familiar: list[np.ndarray] | None = None
     if dice.random() < 0.3:
         image = cv2.GaussianBlur(image, (0, 0), dice.uniform(0.4, 2.0))
     if dice.random() < 0.3:
-        image = _to_pixels(image + dice.normal(0, dice.uniform(1, 12), image.shape))
+        image = to_pixels(image + dice.normal(0, dice.uniform(1, 12), image.shape))
     return image
 
 
@@ -40,7 +42,7 @@ def plain(dice: np.random.Generator) -> np.ndarray:
     low, high = _colour(dice), _colour(dice)
     kind = dice.integers(3)
     if kind == 0:
-        return _to_pixels(np.broadcast_to(low, (SIDE, SIDE, 3)) + dice.normal(0, dice.uniform(0, 6), (SIDE, SIDE, 3)))
+        return to_pixels(np.broadcast_to(low, (SIDE, SIDE, 3)) + dice.normal(0, dice.uniform(0, 6), (SIDE, SIDE, 3)))
     x, y = _grid()
     bearing = dice.uniform(0, 2 * np.pi)
     ramp = x * np.cos(bearing) + y * np.sin(bearing) if kind == 1 else np.hypot(x - bearing / 7, y) * 1.4 - 1
@@ -56,7 +58,7 @@ def cloud(dice: np.random.Generator) -> np.ndarray:
         levels = np.clip((levels - 0.5) * dice.uniform(2, 12) + 0.5, 0, 1)
     stops = np.stack([_colour(dice) for _ in range(dice.integers(2, 5))])
     places = np.linspace(0, 1, len(stops))
-    return _to_pixels(np.stack([np.interp(levels, places, stops[:, channel]) for channel in range(3)], axis=-1))
+    return to_pixels(np.stack([np.interp(levels, places, stops[:, channel]) for channel in range(3)], axis=-1))
 
 
 def static(dice: np.random.Generator) -> np.ndarray:
@@ -84,7 +86,7 @@ def leaves(dice: np.random.Generator) -> np.ndarray:
         inside = (tone + texture[box] * dice.uniform(0, 120)) * _shade(dice)[box]
         seen = shape[box][..., None] / np.float32(255)
         image[box] = image[box] * (1 - seen) + inside * seen
-    return _to_pixels(image)
+    return to_pixels(image)
 
 
 def things(dice: np.random.Generator) -> np.ndarray:
@@ -104,7 +106,7 @@ def things(dice: np.random.Generator) -> np.ndarray:
         body = body + (_noise(dice, dice.uniform(0.5, 2))[..., None] - 0.5) * dice.uniform(0, 90)
         seen = shape[..., None] / np.float32(255)
         image = image * (1 - seen) + body * seen
-    return _to_pixels(image)
+    return to_pixels(image)
 
 
 def scenery(dice: np.random.Generator) -> np.ndarray:
@@ -119,7 +121,7 @@ def scenery(dice: np.random.Generator) -> np.ndarray:
         below = np.arange(SIDE)[:, None] > top[across][None]
         rough = (_noise(dice, dice.uniform(0.2, 1.6)) - 0.5)[..., None] * dice.uniform(10, 130)
         image = np.where(below[..., None], _colour(dice) * dice.uniform(0.4, 1.1) + rough, image)
-    return _to_pixels(image)
+    return to_pixels(image)
 
 
 def pattern(dice: np.random.Generator) -> np.ndarray:
@@ -156,7 +158,7 @@ def writing(dice: np.random.Generator) -> np.ndarray:
     """A page, a form, a chart or a screen."""
     paper = np.full(3, dice.uniform(200, 255)) if dice.random() < 0.6 else _colour(dice)
     image = np.empty((SIDE, SIDE, 3), np.uint8)
-    image[:] = _to_pixels(paper)
+    image[:] = to_pixels(paper)
     ink = [int(value) for value in (np.clip(255 - paper + dice.normal(0, 20, 3), 0, 255))]
     for _ in range(dice.integers(0, 5)):
         corner, far = (tuple(int(v) for v in dice.integers(0, SIDE, 2)) for _ in range(2))
@@ -244,13 +246,9 @@ def _shade(dice: np.random.Generator) -> np.ndarray:
 
 def _mix(low: np.ndarray, high: np.ndarray, share: np.ndarray) -> np.ndarray:
     share = np.clip(share, 0, 1)[..., None]
-    return _to_pixels(low * (1 - share) + high * share)
+    return to_pixels(low * (1 - share) + high * share)
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:
     line = np.linspace(-1, 1, SIDE, dtype=np.float32)
     return line[None], line[:, None]
-
-
-def _to_pixels(levels: np.ndarray) -> np.ndarray:
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from core.data.splits import PARTS, torn_lesions
-from core.diagnoses import BY_CODE, CODES
+from core.diagnoses import BY_CODE, CODES, FEW
 
 NOT_MEASURED = "Not measured in this run."
 NOT_KNOWN = "not known"
-FEW = 20  # fewer cases say little, and the card says so
 PAIRS = 6  # most confused pairs that are shown
 
 Figures = Mapping[str, Any]

@@ -25,7 +25,7 @@ from core.data.ham10000 import load_again
 from core.data.images import read_image
 from core.data.masks import find_masks
 from core.data.quality import assess_quality
-from core.diagnoses import CODES
+from core.diagnoses import LOGIT_COLUMNS, PROBABILITY_COLUMNS
 from core.engines import answering_ensemble
 from core.errors import RunError
 from core.evaluation.heatmaps import measure_heatmaps
@@ -134,7 +134,7 @@ def _fit_network_again(work: _Work, run: Run) -> None:
     pooled = model.get_layer(layer).output.shape[-1]
     cache = TrunkCache(sensor, config)
     strangeness = fit_strangeness(run, cache, pooled, config, work.dataset, work.splits, work.progress)
-    logits = run.predictions()[[f"logit_{code}" for code in CODES]].to_numpy(np.float32)
+    logits = run.predictions()[LOGIT_COLUMNS].to_numpy(np.float32)
     term, added = PatientTerm.from_dict(run.patient()), None
     if term is not None:
         added = term.added(patients_of(work.dataset.images))
@@ -168,7 +168,7 @@ def _subgroups(work: _Work) -> None:
     predictions = work.run.predictions()
     details = work.dataset.images.merge(work.run.images()[["image_id", "ita"]], on="image_id")
     table = predictions[predictions["split"] == "test"].merge(details.drop(columns="dx"), on="image_id")
-    probabilities = table[[f"p_{code}" for code in CODES]].to_numpy()
+    probabilities = table[PROBABILITY_COLUMNS].to_numpy()
     figures = subgroup_figures(table, probabilities, table["lesion_id"].to_numpy(), work.config.seed)
     work.run.write_json(SUBGROUPS, figures)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from core.config import TrainConfig
-from core.diagnoses import DIAGNOSES, notices
+from core.diagnoses import DIAGNOSES, FEW, notices
 from core.evaluation import card_examination as examined
 from core.evaluation import card_tables as tables
 from core.evaluation import card_texts as texts
@@ -256,9 +256,9 @@ def _limits(facts: _Facts) -> str:
         )
     each = facts.test.get("per_class", {})
     few = [f"{item.name.lower()} ({each[item.code]['n']})" for item in DIAGNOSES if item.code in each and
-           (each[item.code].get("n") or 0) < tables.FEW]  # fmt: skip
+           (each[item.code].get("n") or 0) < FEW]  # fmt: skip
     if few:
-        lines.append(f"**Few cases.** The test split holds fewer than {tables.FEW} images of: {', '.join(few)}.")
+        lines.append(f"**Few cases.** The test split holds fewer than {FEW} images of: {', '.join(few)}.")
     return "\n".join(f"- {line}" for line in lines)
 
 

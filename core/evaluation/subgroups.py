@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.diagnoses import BY_CODE, CODES
+from core.diagnoses import BY_CODE, CODES, FEW
 from core.evaluation.bootstrap import Figure, difference, mean_of
 from core.evaluation.groups import NAMES, members
 from core.evaluation.metrics import sensitivities, top_ece
 
-FEW = 20  # images, or melanomas, below which a figure says little
 SHARED = 10  # images of a diagnosis that two groups need to be compared on it
 ECE_IMAGES = 100  # below that, calibration error is mostly chance
 PROXY = (

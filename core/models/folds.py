@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
-from core.diagnoses import CODES, RESEARCH_NOTICE, notices
+from core.diagnoses import CODES, PROBABILITY_COLUMNS, RESEARCH_NOTICE, notices
 from core.errors import ConfigError, command
 from core.evaluation.metrics import evaluate, sensitivity_at_specificity
 from core.models.many_runs import add_options, base_config, prepared, train_sharing
@@ -71,11 +71,10 @@ def report(table: pd.DataFrame, seed: int) -> str:
         table: see `tested`.
         seed: of the intervals.
     """
-    probabilities = [f"p_{code}" for code in CODES]
 
     def figures(some: pd.DataFrame) -> dict:
         labels, answers = (some[name].map(CODES.index).to_numpy() for name in ("dx", "predicted"))
-        return evaluate(labels, some[probabilities].to_numpy(), some["lesion_id"].to_numpy(), seed, answers)
+        return evaluate(labels, some[PROBABILITY_COLUMNS].to_numpy(), some["lesion_id"].to_numpy(), seed, answers)
 
     def melanomas(some: pd.DataFrame) -> float:
         once = np.ones((len(some), 1))

@@ -18,7 +18,7 @@ import pandas as pd
 
 from core.data.ham10000 import load_again
 from core.data.images import model_input, read_image
-from core.diagnoses import CODES
+from core.diagnoses import LOGIT_COLUMNS
 from core.engines import answering_ensemble, model_hash
 from core.errors import RunError
 from core.evaluation.patient import Patient, PatientTerm, joined, patients_of
@@ -51,7 +51,6 @@ TOLERANCE = 1e-4  # largest difference between what a saved model says and what 
 MEMBER_FILES = (
     MANIFEST, SPLITS, HISTORY, PREDICTIONS, METRICS, CALIBRATION, OUTLIERS, FEATURES, MODEL, PATIENT, STATUS, CONFIG,
 )  # fmt: skip
-LOGITS = [f"logit_{code}" for code in CODES]
 
 
 def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
@@ -106,7 +105,7 @@ def _of_images_and_patients(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """(n, 7) what the members say of the images alone, and what age, sex and site add, which is written to the run."""
     terms = [PatientTerm.from_dict(member.patient()) for member in members]
-    logits = [table[LOGITS].to_numpy(np.float32) for table in tables]
+    logits = [table[LOGIT_COLUMNS].to_numpy(np.float32) for table in tables]
     alone = [said if term is None else said - term.added(patients) for said, term in zip(logits, terms, strict=True)]
     term = joined(terms)
     if term is None:
@@ -139,7 +138,7 @@ def check_together(members: Sequence[Run]) -> None:
                 "--seed and --test-views, and another --repeat."
             )
     for earlier, later in itertools.combinations(members, 2):
-        if earlier.predictions()[LOGITS].equals(later.predictions()[LOGITS]):
+        if earlier.predictions()[LOGIT_COLUMNS].equals(later.predictions()[LOGIT_COLUMNS]):
             raise RunError(
                 f"Networks that are joined differ, or they answer as each does alone. Received: {earlier.id!r} and "
                 f"{later.id!r}, which say the same of every image. Train one of them with another --repeat."

@@ -21,7 +21,7 @@ from core.config import TrainConfig
 from core.data.loading import Batch, PixelSource, read_ahead
 from core.errors import ClusterError, DermLensError, ImageError
 from core.models.cluster import connect
-from core.models.trunk_pass import TrunkPass, trunk_hash, trunk_pass, versions
+from core.models.trunk_pass import BATCH, TrunkPass, trunk_hash, trunk_pass, versions
 
 RETRIES = 5  # of a block whose worker or machine is lost: more often, it is the block that ends them
 PER_CORE = 2  # blocks under way for each core of the cluster: one is computed, one waits there already
@@ -82,7 +82,7 @@ class RayTrunk:
 
     def _at_once(self) -> int:
         cores = int(self.ray.cluster_resources().get("CPU", 1))
-        block = 32 * (IMAGE_BYTES + self.row_bytes)
+        block = BATCH * (IMAGE_BYTES + self.row_bytes)
         return max(2, min(PER_CORE * cores, MOST_BYTES // block))
 
     def _first(self, pending: deque, source: PixelSource, wait: Callable[[], None]) -> np.ndarray:

@@ -28,7 +28,7 @@ from core.data.splits import (
     split_by_lesion,
     split_fingerprint,
 )
-from core.diagnoses import CODES
+from core.diagnoses import CODES, LOGIT_COLUMNS
 from core.engines import answering_ensemble, chosen_engine, model_hash
 from core.errors import DatasetError, RunError
 from core.evaluation.patient import PatientTerm, patients_of
@@ -208,7 +208,7 @@ def _taught(run: Run, config: TrainConfig, splits: pd.DataFrame, dataset: Datase
             f"A teacher is a finished run with the same split, or it would tell what the test part holds. Received: "
             f"run {teacher.id!r}. Take another teacher, or its --seed and its images."
         )
-    said = teacher.predictions().set_index("image_id")[[f"logit_{code}" for code in CODES]]
+    said = teacher.predictions().set_index("image_id")[LOGIT_COLUMNS]
     train = (splits["split"] == "train").to_numpy()
     logits = said.loc[splits.loc[train, "image_id"]].to_numpy(np.float32)
     term = PatientTerm.from_dict(teacher.patient())

@@ -3,38 +3,26 @@
 import io
 import json
 import math
-import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from core.atomic import write_whole
 from core.errors import RunError
 
 MEND = "Delete the run, or bring the file back from a copy."
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name, then renamed.
+    """Write a file whole or not at all; see `core.atomic`.
 
     Raises:
         RunError: the disk is full, or the folder cannot be written.
     """
-    # named by process and thread: two sessions of one server may write the same file at once
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_whole(path, content)
     except OSError as error:
         raise RunError(
             f"{path.name} must be written to {path.parent}. Received: {error.strerror or error}. "

@@ -17,7 +17,7 @@ from core.config import TrainConfig
 from core.errors import ConfigError, RunBusyError, RunError, RunNotFoundError, RunSchemaError
 from core.places import runs_root
 from core.runs import files
-from core.runs.files import MEND, read_bytes, read_csv, read_json, write_bytes, write_csv, write_json
+from core.runs.files import read_bytes, read_csv, read_json, write_bytes, write_csv, write_json
 from core.runs.status import ACTIVE, STATES, Status, own_process
 
 SCHEMA_VERSION = 1
@@ -248,6 +248,12 @@ class Run:
         """How faithful each kind of heatmap is; empty while that is not measured."""
         return self._read_json(HEATMAPS)
 
+    def gradcam_beats(self) -> float | None:
+        """The share of measured images on which Grad-CAM points at what the network uses better than both a random map
+        and the middle of the image; None while that is not measured."""
+        beats = self.heatmaps().get("methods", {}).get("gradcam", {}).get("beats", {})
+        return (beats.get("both", {}).get("both") or {}).get("value")
+
     def about(self) -> dict[str, str]:
         """The name and the note that people gave the run; each may be missing."""
         found = self._read_json(ABOUT)
@@ -268,7 +274,7 @@ class Run:
         try:
             return np.load(path) if path.is_file() else np.zeros((0, 0), np.float16)
         except (OSError, ValueError) as error:
-            raise RunError(f"{FEATURES} must be whole. Received: {path}, which is damaged ({error}). {MEND}") from error
+            raise RunError(f"{FEATURES} must be whole. Received: {path}, which is damaged ({error}). {files.MEND}") from error
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Name of each external evaluation -> {"data", "metrics"}, in order of name."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from core.cases.case import COMMENT_LENGTH, NAME_LENGTH
 from core.data.images import SUFFIXES
 from core.diagnoses import DIAGNOSES
 from core.errors import DermLensError
@@ -234,8 +235,8 @@ def _one_image(
                         gr.Dropdown([], value=None, elem_id="diagnosis"), "reader_diagnosis",
                         choices=lambda code: [(text("no_diagnosis", code), ""), *_choices(codes, "name_")(code)],
                     )  # fmt: skip
-                    lesion = words.label(gr.Textbox("", max_length=100, elem_id="lesion"), "lesion")
-                comment = words.label(gr.Textbox("", lines=2, max_length=4000, elem_id="comment"), "comment")
+                    lesion = words.label(gr.Textbox("", max_length=NAME_LENGTH, elem_id="lesion"), "lesion")
+                comment = words.label(gr.Textbox("", lines=2, max_length=COMMENT_LENGTH, elem_id="comment"), "comment")
                 with gr.Row():
                     keeping = words.button("keep", size="sm", elem_id="keep")
                     forgetting = words.button("forget", size="sm", visible=False, elem_id="forget")

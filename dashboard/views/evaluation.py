@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.diagnoses import CODES
+from core.diagnoses import CODES, FEW
 from core.runs.run import Run
 from dashboard import charts, loaders, selection, trust_sections, widgets
 from dashboard.answers import Answers
@@ -135,7 +135,7 @@ def per_class(figures: dict[str, dict[str, Any]]) -> None:
         for key, name in (*names.items(), ("auc", "AUC")):
             value = values.get(key)
             row[name] = None if value is None else 100 * value
-        row["Note"] = "few cases" if values.get("n", 0) < charts.FEW else ""
+        row["Note"] = "few cases" if values.get("n", 0) < FEW else ""
         rows.append(row)
     columns = (*names.values(), "AUC")
     formats: dict[str, Any] = {"Images": st.column_config.NumberColumn(format="localized")}
@@ -144,7 +144,7 @@ def per_class(figures: dict[str, dict[str, Any]]) -> None:
     st.caption(
         "Sensitivity: the share of a diagnosis that is recognised. Specificity: the share of all others that is not "
         "taken for it. Precision: the share of such answers that is right. "
-        f"Fewer than {charts.FEW} cases say little."
+        f"Fewer than {FEW} cases say little."
     )
 
 

@@ -84,6 +84,18 @@ def loaded(module_run: Run) -> Predictor:
     return Predictor(module_run)
 
 
+def texts(app: AppTest) -> str:
+    """All words on a page."""
+    groups = (app.markdown, app.caption, app.info, app.success, app.warning, app.error, app.subheader)
+    return "\n".join(str(element.value) for group in groups for element in group)
+
+
+@pytest.fixture
+def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For pages on figures: no thread loads a model that nobody asks."""
+    monkeypatch.setattr(models, "warm_up", lambda run: None)
+
+
 @pytest.fixture
 def one_model(monkeypatch: pytest.MonkeyPatch, loaded: Predictor) -> None:
     """No test loads a model again, and no thread that does so outlives its test."""

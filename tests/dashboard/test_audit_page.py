@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.data.decisions import EXCLUDE, KEEP, Decisions
 from core.data.splits import EXCLUDED, split_by_lesion, torn_lesions
@@ -14,14 +13,10 @@ from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
 from core.runs import run as contract
 from core.runs.all_runs import promote
 from core.runs.run import Run
-from dashboard import findings, models
-from tests.dashboard.conftest import opened
+from dashboard import findings
+from tests.dashboard.conftest import opened, texts
 
-
-@pytest.fixture(autouse=True)
-def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No model is needed for an audit."""
-    monkeypatch.setattr(models, "warm_up", lambda run: None)
+pytestmark = pytest.mark.usefixtures("no_model")
 
 
 @pytest.fixture
@@ -47,12 +42,8 @@ def audited(tiny_run: Run, runs_folder: Path, tmp_path: Path, monkeypatch: pytes
 page = partial(opened, "audit")
 
 
-def words(app: AppTest) -> str:
-    return " ".join(str(element.value) for element in [*app.markdown, *app.info, *app.caption, *app.success])
-
-
 def test_a_pair_across_the_split_comes_first_and_is_named(audited):
-    text = words(page("Near-duplicates"))
+    text = texts(page("Near-duplicates"))
     assert "2 pairs" in text and "1 of them in two parts" in text
     assert text.index("91 % alike, cropped") < text.index("99 % alike, mirrored")
     assert "different lesions" in text
@@ -66,9 +57,9 @@ def test_what_was_decided_about_the_first_folder_holds_with_further_ones(audited
     first = audited.splits()["image_id"].iloc[0]
     Decisions(alone).decide(first, EXCLUDE, "a hand is in the picture")
     Decisions(alone).decide("of-another-folder", KEEP, "looks fine")
-    assert "Not among this run's images" in words(page("Decisions"))
-    assert "1 image is excluded" in words(page("Suspicious labels"))
-    assert "1 image of this run's data set" in words(opened("retrain", ""))
+    assert "Not among this run's images" in texts(page("Decisions"))
+    assert "1 image is excluded" in texts(page("Suspicious labels"))
+    assert "1 image of this run's data set" in texts(opened("retrain", ""))
 
 
 def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited):
@@ -77,7 +68,7 @@ def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited)
     splits = audited.splits()
     first = splits["image_id"].iloc[0]
     app.button(key=f"exclude_{first}").click().run()
-    assert "1 image is excluded" in words(app)
+    assert "1 image is excluded" in texts(app)
     decisions = Decisions(audited.manifest()["data"]["fingerprint"])
     assert decisions.excluded() == {first}
     assert "looks like vasc" in decisions.all()[first].reason
@@ -89,17 +80,17 @@ def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited)
 
     app.button(key=f"undo_{first}").click().run()
     assert decisions.excluded() == frozenset()
-    assert "excluded" not in words(app)
+    assert "excluded" not in texts(app)
 
 
 def test_the_suggested_diagnosis_stands_beside_the_label(audited):
     app = page("Suspicious labels")
     app.selectbox(key="audit_share").set_value(1.0).run()
-    assert "Looks like: **Vascular lesion**" in words(app)
+    assert "Looks like: **Vascular lesion**" in texts(app)
 
 
 def test_poor_images_are_said_in_words_the_worst_first(audited):
-    text = words(page("Poor quality"))
+    text = texts(page("Poor quality"))
     both, one = audited.splits()["image_id"][:2]
     assert "blurred: fine structures cannot be seen" in text
     table = findings.quality_table(audited.images(), audited.splits(), None)
@@ -110,13 +101,13 @@ def test_poor_images_are_said_in_words_the_worst_first(audited):
 def test_what_was_decided_is_listed_with_its_reason(audited):
     image = audited.splits()["image_id"].iloc[3]
     Decisions(audited.manifest()["data"]["fingerprint"]).decide(image, EXCLUDE, "a hand is in the picture")
-    text = words(page("Decisions"))
+    text = texts(page("Decisions"))
     assert "a hand is in the picture" in text and "1 image is excluded" in text
 
 
 def test_a_run_that_was_not_examined_says_how(audited):
     (audited.folder / contract.SUSPICIOUS_LABELS).unlink()
-    assert f"python -m core.evaluation --run {audited.id}" in words(page("Suspicious labels"))
+    assert f"python -m core.evaluation --run {audited.id}" in texts(page("Suspicious labels"))
 
 
 def test_what_is_taken_away_says_what_it_is_for(audited):
@@ -153,7 +144,7 @@ def test_pairs_within_a_lesion_do_not_bury_those_between_lesions():
 def test_the_filter_of_pairs_is_on_the_page(audited):
     app = page("Near-duplicates")
     app.segmented_control(key="audit_pairs").set_value(findings.ACROSS).run()
-    assert "91 % alike" in words(app) and "99 % alike" not in words(app)
+    assert "91 % alike" in texts(app) and "99 % alike" not in texts(app)
 
 
 def test_a_label_that_differs_within_its_lesion_says_so():
@@ -166,7 +157,7 @@ def test_a_label_that_differs_within_its_lesion_says_so():
 
 def test_the_leak_that_a_split_by_lesion_leaves_is_named(audited):
     app = page("Leakage")
-    assert "No lesion stands in two parts" in words(app)
+    assert "No lesion stands in two parts" in texts(app)
     assert "1 pair of near-duplicates stands in two parts" in app.warning[-1].value
     assert len(app.dataframe) == 1
     splits = audited.splits()
@@ -183,6 +174,6 @@ def test_excluding_a_test_image_is_told_apart(audited):
     splits = audited.splits()
     decisions = Decisions(audited.manifest()["data"]["fingerprint"])
     decisions.decide(splits["image_id"][splits["split"] == "train"].iloc[0], EXCLUDE)
-    assert "It is a test image" not in words(page("Decisions"))
+    assert "It is a test image" not in texts(page("Decisions"))
     decisions.decide(splits["image_id"][splits["split"] == "test"].iloc[0], EXCLUDE)
-    assert "It is a test image" in words(page("Decisions"))
+    assert "It is a test image" in texts(page("Decisions"))

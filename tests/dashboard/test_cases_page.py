@@ -11,16 +11,12 @@ from core.data.ham10000 import load_dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE
 from core.errors import CaseLogError
 from core.places import PROJECT
-from dashboard import case_sections, findings, models
-from tests.dashboard.conftest import opened
+from dashboard import case_sections, findings
+from tests.dashboard.conftest import opened, texts
+
+pytestmark = pytest.mark.usefixtures("no_model")
 
 APP = str(PROJECT / "dashboard" / "app.py")
-
-
-@pytest.fixture(autouse=True)
-def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No model is needed for cases."""
-    monkeypatch.setattr(models, "warm_up", lambda run: None)
 
 
 @pytest.fixture
@@ -49,11 +45,6 @@ def page(section: str = case_sections.LIST) -> AppTest:
     return opened("cases", section)
 
 
-def words(app: AppTest) -> str:
-    kinds = (app.markdown, app.info, app.caption, app.success, app.warning, app.error)
-    return " ".join(str(element.value) for kind in kinds for element in kind)
-
-
 def fields(app: AppTest, case: Case) -> dict[str, str]:
     """Name of each field of the form -> its key."""
     keys = [one.key for one in (*app.selectbox, *app.text_area) if one.key and one.key.startswith(f"cases_{case.id}")]
@@ -67,7 +58,7 @@ def save(app: AppTest) -> AppTest:
 
 
 def test_an_empty_log_says_what_to_do_and_is_not_made_by_looking(log, tmp_path):
-    text = words(page())
+    text = texts(page())
     assert "No case was kept yet" in text and "Keep this case" in text
     assert "kept only when somebody asked for it" in text and log.address in text and RESEARCH_NOTICE in text
     assert not (tmp_path / "log").exists()
@@ -79,7 +70,7 @@ def test_the_newest_case_is_shown_with_what_was_said_of_it(log):
         log, "bcc", age=61, sex="female", site="back", lesion="left calf", own_impression="nv", comment="itches"
     )
     app = page()
-    text = words(app)
+    text = texts(app)
     assert "2** of 2 cases" in text and case.id in text
     assert "Model's answer: **Basal cell carcinoma**" in text and "before it: **Melanocytic nevus**" in text
     assert "61 years, female, back" in text and "left calf" in text
@@ -94,9 +85,9 @@ def test_cases_are_filtered_by_what_they_are_taken_for(log):
     app = page()
     assert app.selectbox(key="cases_chosen").value == opened.id
     app.selectbox(key="cases_code").set_value("nv").run()
-    assert "2** of 2" in words(app)
+    assert "2** of 2" in texts(app)
     app.selectbox(key="cases_code").set_value("mel").run()
-    assert "No case passes" in words(app)
+    assert "No case passes" in texts(app)
     app.selectbox(key="cases_code").set_value(None).run()
     app.selectbox(key="cases_state").set_value(case_sections.CONFIRMED).run()
     assert app.selectbox(key="cases_chosen").value == confirmed.id
@@ -104,7 +95,7 @@ def test_cases_are_filtered_by_what_they_are_taken_for(log):
     assert app.selectbox(key="cases_chosen").value == opened.id
     app.selectbox(key="cases_state").set_value(None).run()
     app.selectbox(key="cases_run").set_value("two").run()
-    assert "1** of 2" in words(app) and not app.exception
+    assert "1** of 2" in texts(app) and not app.exception
 
 
 def test_histology_is_entered_later_and_corrected(log):
@@ -114,7 +105,7 @@ def test_histology_is_entered_later_and_corrected(log):
     save(app)
     found = log.get(case.id)
     assert (found.histology, found.reader_diagnosis, found.comment) == ("mel", "bkl", "first")
-    assert "Histology entered" in words(app)
+    assert "Histology entered" in texts(app)
     app.selectbox(key=fields(app, case)["histology"]).set_value("nv")
     app.text_area(key=fields(app, case)["comment"]).set_value("revised by a second pathologist")
     save(app)
@@ -145,7 +136,7 @@ def test_a_case_is_deleted_only_after_it_was_asked(log):
     app = page()
     app.selectbox(key="cases_chosen").set_value(case.id).run()
     app.button(key="cases_delete").click().run()
-    assert "cannot be undone" in words(app) and len(log.cases()) == 2
+    assert "cannot be undone" in texts(app) and len(log.cases()) == 2
     dialog = AppTest.from_function(the_dialog, args=(case.id,), default_timeout=60).run()
     dialog.button(key="cases_delete_for_good").click().run()
     assert not dialog.exception
@@ -157,13 +148,13 @@ def test_a_case_is_deleted_only_after_it_was_asked(log):
 def test_cases_of_a_model_of_drawn_images_are_marked(log):
     keep(log, synthetic=True)
     app = page()
-    assert "model of drawn images" in words(app)
+    assert "model of drawn images" in texts(app)
     assert app.dataframe[0].value["Drawn"].tolist() == ["model of drawn images"]
 
 
 def test_a_refused_case_is_marked(log):
     keep(log, refused=True)
-    assert "refused" in words(page())
+    assert "refused" in texts(page())
 
 
 def test_what_is_taken_away_holds_no_image_and_says_what_it_is_for(log):
@@ -194,7 +185,7 @@ def test_the_agreement_has_intervals_and_counts(log):
         "50.0 %",
         "50.0 %",
     )
-    text = words(app)
+    text = texts(app)
     assert "4 cases of 4 lesions" in text and "kappa 0.64" in text and "95 % interval" in text
     assert "Fewer than 20 cases" in text
 
@@ -202,7 +193,7 @@ def test_the_agreement_has_intervals_and_counts(log):
 def test_without_histology_the_agreement_says_what_is_missing(log):
     keep(log)
     app = page(case_sections.AGREEMENT)
-    assert "Nothing can be compared yet" in words(app) and tiles(app)["Model"] == "–"
+    assert "Nothing can be compared yet" in texts(app) and tiles(app)["Model"] == "–"
 
 
 def test_confirmed_cases_are_handed_over_with_the_command_to_train(log, tmp_path):
@@ -211,7 +202,7 @@ def test_confirmed_cases_are_handed_over_with_the_command_to_train(log, tmp_path
     assert app.text_input(key="cases_folder").value == str(tmp_path / "log" / "confirmed")
     app.text_input(key="cases_folder").set_value(str(tmp_path / "a folder")).run()
     app.button(key="cases_hand_over").click().run()
-    assert "1 image of 1 lesion" in words(app) and "Extra folders" in words(app)
+    assert "1 image of 1 lesion" in texts(app) and "Extra folders" in texts(app)
     assert f"--data-dir '{tmp_path / 'a folder'}'" in app.code[0].value
     assert load_dataset(tmp_path / "a folder").images["dx"].tolist() == ["nv"]
 
@@ -245,7 +236,7 @@ def test_the_command_names_the_data_of_the_chosen_run(module_run, tmp_path):
 def test_a_database_that_cannot_be_reached_is_one_sentence(runs_folder, monkeypatch):
     monkeypatch.setenv("DERMLENS_CASES", "postgresql+psycopg://somebody:secret@127.0.0.1:1/cases")
     app = page()
-    assert "127.0.0.1" in app.error[0].value and "secret" not in words(app)
+    assert "127.0.0.1" in app.error[0].value and "secret" not in texts(app)
 
 
 def test_the_form_of_a_training_has_the_field(served_run):

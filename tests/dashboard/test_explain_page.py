@@ -15,6 +15,7 @@ from core.prediction import REASONS, STRANGE
 from core.runs import run as contract
 from core.runs.run import Run
 from dashboard import explain_charts, models
+from tests.dashboard.conftest import texts
 
 APP = str(PROJECT / "dashboard" / "app.py")
 FRACTIONS = np.array([0.0, 0.5, 1.0])
@@ -69,11 +70,6 @@ def accepted(monkeypatch: pytest.MonkeyPatch) -> None:
 def open_page(run: Run) -> AppTest:
     app = AppTest.from_file(APP, default_timeout=180).run().switch_page("views/explain.py").run()
     return app.text_input(key="explain_image").set_value(run.splits()["image_id"].iloc[0]).run()
-
-
-def texts(app: AppTest) -> str:
-    groups = (app.markdown, app.caption, app.info, app.warning, app.error, app.subheader)
-    return "\n".join(element.value for group in groups for element in group)
 
 
 def test_a_refused_image_gets_no_diagnosis_until_somebody_insists(served_run: Run, refused: None) -> None:

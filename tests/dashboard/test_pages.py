@@ -23,6 +23,7 @@ from core.runs.all_runs import served_run as served_run_now
 from core.runs.run import Run, Status
 from dashboard import models, published_section
 from dashboard.charts import name_of
+from tests.dashboard.conftest import texts
 
 APP = str(PROJECT / "dashboard" / "app.py")
 PAGES = ("overview", "dataset", "training", "evaluation", "gallery", "explain", "retrain")
@@ -40,12 +41,6 @@ def open_page(name: str) -> AppTest:
 def picker(app: AppTest) -> Selectbox:
     """The sidebar's choice of a run."""
     return app.sidebar.selectbox[0]
-
-
-def texts(app: AppTest) -> str:
-    """All words on the page."""
-    groups = (app.markdown, app.caption, app.info, app.warning, app.error, app.subheader)
-    return "\n".join(element.value for group in groups for element in group)
 
 
 def unfinished(served: Run, state: str) -> Run:

@@ -11,6 +11,7 @@ from core.runs.all_runs import list_runs, promotions
 from core.runs.all_runs import served_run as served_now
 from core.runs.run import CONFIG, PREDICTIONS, Run
 from dashboard import loaders, picked
+from tests.dashboard.conftest import texts
 
 pytestmark = pytest.mark.usefixtures("one_model")
 
@@ -38,10 +39,6 @@ def open_page(name: str, run: Run) -> AppTest:
     return app.run().switch_page(f"views/{name}.py").run()
 
 
-def words(app: AppTest) -> str:
-    return "\n".join(element.value for group in (app.markdown, app.caption, app.warning) for element in group)
-
-
 def details_of(run: Run) -> AppTest:
     """The panel below the table of runs; a row of that table cannot be chosen in such a test."""
 
@@ -66,7 +63,7 @@ def the_dialog(run_id: str) -> None:
 
 def test_an_address_opens_the_run_that_it_names(served_run, always_nevus):
     app = open_page("overview", always_nevus)
-    assert always_nevus.id in words(app)
+    assert always_nevus.id in texts(app)
 
 
 def test_a_run_gets_a_name_and_a_note(always_nevus):
@@ -82,7 +79,7 @@ def test_a_run_gets_a_name_and_a_note(always_nevus):
 def test_a_run_is_deleted_only_after_it_was_asked(served_run, always_nevus):
     panel = details_of(always_nevus)
     panel.button(key="about_delete").click().run()
-    assert "cannot be undone" in words(panel)
+    assert "cannot be undone" in texts(panel)
     assert always_nevus.id in [run.id for run in list_runs()]
     dialog = AppTest.from_function(the_dialog, args=(always_nevus.id,), default_timeout=60).run()
     dialog.button(key="delete_for_good").click().run()
@@ -97,7 +94,7 @@ def test_two_runs_are_compared(served_run, always_nevus):
     assert not app.exception
     table = always_nevus.predictions()
     broken = table[(table["split"] == "test") & (table["dx"] != "nv")]
-    assert f"repairs **0** and breaks **{len(broken)}**" in words(app)
+    assert f"repairs **0** and breaks **{len(broken)}**" in texts(app)
     settings = next(frame.value for frame in app.dataframe if "Setting" in frame.value)
     assert settings["Setting"].tolist() == ["learning rate"]
     app.button(key="see_broken").click().run()
@@ -108,7 +105,7 @@ def test_two_runs_are_compared(served_run, always_nevus):
 
 def test_a_worse_run_is_served_for_a_reason_and_taken_back_with_a_click(served_run, always_nevus):
     app = open_page("retrain", always_nevus)
-    assert "chance does not explain it" in words(app)
+    assert "chance does not explain it" in texts(app)
     assert app.button(key="retrain_promote").disabled
     app.text_input(key=f"promote_reason_{always_nevus.id}").set_value("to see what happens").run()
     app.button(key="retrain_promote").click().run()

@@ -15,6 +15,7 @@ import pytest
 from core.errors import ServerError
 from core.places import PROJECT
 from dashboard import __main__ as servers
+from tests.dashboard.conftest import free_port
 
 COMMAND = [sys.executable, "-m", "dashboard"]
 
@@ -26,13 +27,6 @@ def taken_port():
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield listener.getsockname()[1]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_port_in_use_is_named_with_the_option_that_changes_it(taken_port):

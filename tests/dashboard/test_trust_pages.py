@@ -17,17 +17,14 @@ from core.places import PROJECT
 from core.runs import run as contract
 from core.runs.run import Run
 from core.runs.status import Status
-from dashboard import models, picked, trust_sections, widgets
+from dashboard import picked, trust_sections, widgets
 from dashboard.answers import Answers
+from tests.dashboard.conftest import texts
+
+pytestmark = pytest.mark.usefixtures("no_model")
 
 APP = str(PROJECT / "dashboard" / "app.py")
 SECTIONS = ("Probabilities", "Prediction sets", "Operating points", "Subgroups", "Refusal")
-
-
-@pytest.fixture(autouse=True)
-def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No model is needed for figures."""
-    monkeypatch.setattr(models, "warm_up", lambda run: None)
 
 
 @pytest.fixture(scope="module")
@@ -79,12 +76,6 @@ def open_section(name: str, part: str | None = None) -> AppTest:
     if part:
         next(group for group in app.get("button_group") if group.label == "Images").set_value(part).run()
     return app.segmented_control(key="evaluation_section").set_value(name).run()
-
-
-def texts(app: AppTest) -> str:
-    """All words on the page."""
-    groups = (app.markdown, app.caption, app.info, app.warning, app.error, app.subheader)
-    return "\n".join(element.value for group in groups for element in group)
 
 
 def values(app: AppTest) -> dict[str, str]:

@@ -113,11 +113,11 @@ def test_a_cache_that_cannot_be_written_does_not_stop_a_training(cache, files):
 
 
 def test_a_full_disk_does_not_stop_a_training(cache, files, monkeypatch):
-    def full(self, *arguments, **options):
+    def full(_):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pandas.DataFrame.to_csv", full)
+        patch.setattr("os.fsync", full)
         assert problems(files) == ["", "", "", ""]
     assert list((cache / "inspected").iterdir()) == []  # no half-written file is left
 
