@@ -274,7 +274,9 @@ class Run:
         try:
             return np.load(path) if path.is_file() else np.zeros((0, 0), np.float16)
         except (OSError, ValueError) as error:
-            raise RunError(f"{FEATURES} must be whole. Received: {path}, which is damaged ({error}). {files.MEND}") from error
+            raise RunError(
+                f"{FEATURES} must be whole. Received: {path}, which is damaged ({error}). {files.MEND}"
+            ) from error
 
     def evaluations(self) -> dict[str, dict[str, Any]]:
         """Name of each external evaluation -> {"data", "metrics"}, in order of name."""
