@@ -40,6 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "classweights": {"class_weights": True, "logit_adjustment": 0.0},
     "noaverage": {"average_last": 0},
     "adam": {"optimizer": "adam"},
+    "plateau": {"schedule": "plateau", "warm_up": 0.0},
     "block5": {"train_from": "block5"},
     "hidden128": {"hidden_units": 128},
     "epochs10": {"epochs": 10},
