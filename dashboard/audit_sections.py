@@ -1,7 +1,10 @@
 """The sections of the audit page: what was found, one table each, with the buttons that decide about an image."""
 
+import hashlib
 import math
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -45,11 +48,18 @@ class Desk:
                 self.button("Undo", ":material/undo:", f"undo_{place}", lambda: self.decisions.undo(image_id))
             else:
                 self.button("Exclude", ":material/block:", f"exclude_{place}",
-                            lambda: self.decisions.decide(image_id, EXCLUDE, reason))  # fmt: skip
+                            lambda: self.decide(image_id, EXCLUDE, reason))  # fmt: skip
                 self.button("Keep", ":material/check:", f"keep_{place}",
-                            lambda: self.decisions.decide(image_id, KEEP, reason))  # fmt: skip
+                            lambda: self.decide(image_id, KEEP, reason))  # fmt: skip
         if st.button(image_id, icon=":material/center_focus_strong:", type="tertiary", key=f"open_{place}"):
             widgets.open_explanation(image_id)
+
+    def decide(self, image_id: str, choice: str, reason: str) -> None:
+        """Decide about the image as it is now."""
+        content = ""
+        with suppress(OSError, KeyError):  # where the file is away, its name has to do
+            content = hashlib.sha256(Path(self.paths[image_id]).read_bytes()).hexdigest()
+        self.decisions.decide(image_id, choice, reason, content)
 
     def button(self, label: str, icon: str, key: str, action: Callable[[], None]) -> None:
         """A button that decides and redraws."""

@@ -34,12 +34,18 @@ class Decision:
         choice: `KEEP` or `EXCLUDE`.
         reason: in words; what the image was suspected of.
         moment: when, ISO 8601 with its time zone.
+        content: SHA-256 of the image's file; empty where nobody looked.
     """
 
     image_id: str
     choice: str
     reason: str
     moment: str
+    content: str = ""
+
+    def excludes(self, content: str | None) -> bool:
+        """Whether an image of this name is left out of training: another folder's may bear the same name."""
+        return self.choice == EXCLUDE and self.content in ("", content)
 
 
 class Decisions:
@@ -76,7 +82,10 @@ class Decisions:
             raise self._damaged(f"cannot be read ({error})") from error
         try:
             rows = content["decisions"]
-            found = [Decision(name, row["choice"], row["reason"], row["moment"]) for name, row in rows.items()]
+            found = [
+                Decision(name, row["choice"], row["reason"], row["moment"], row.get("content", ""))
+                for name, row in rows.items()
+            ]
         except (TypeError, KeyError, AttributeError) as error:
             raise self._damaged("holds something else") from error
         wrong = [decision for decision in found if decision.choice not in CHOICES]
@@ -92,13 +101,14 @@ class Decisions:
         """
         return frozenset(name for name, decision in self.all().items() if decision.choice == EXCLUDE)
 
-    def decide(self, image_ids: str | Iterable[str], choice: str, reason: str = "") -> None:
+    def decide(self, image_ids: str | Iterable[str], choice: str, reason: str = "", content: str = "") -> None:
         """Decide about one image or several; a later decision replaces an earlier one.
 
         Args:
             image_ids: one id, or several.
             choice: `KEEP` or `EXCLUDE`.
             reason: in words.
+            content: SHA-256 of the one image's file.
 
         Raises:
             DatasetError: the choice is none of these, the file is damaged, or it cannot be written.
@@ -109,7 +119,7 @@ class Decisions:
         with self._changing() as decisions:
             for name in _ids(image_ids):
                 decisions.pop(name, None)  # the newest stands last
-                decisions[name] = Decision(name, choice, reason, moment)
+                decisions[name] = Decision(name, choice, reason, moment, content)
 
     def undo(self, image_ids: str | Iterable[str]) -> None:
         """Forget what was decided about one image or several; an image without a decision stays without.
@@ -144,7 +154,10 @@ class Decisions:
 
     def _write(self, decisions: dict[str, Decision]) -> None:
         """The file, whole or not at all."""
-        rows = {name: {"choice": d.choice, "reason": d.reason, "moment": d.moment} for name, d in decisions.items()}
+        rows = {
+            name: {key: value for key, value in vars(one).items() if key != "image_id"}
+            for name, one in decisions.items()
+        }
         text = json.dumps({"fingerprint": self.fingerprint, "decisions": rows}, indent=2, ensure_ascii=False) + "\n"
         write_whole(self.path, text.encode())
 

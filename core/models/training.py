@@ -182,7 +182,10 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
     splits = run.splits()
     if splits.empty:
         # what was decided about the data set holds with other images added to it too
-        excluded = Decisions(dataset.fingerprint()).excluded() | Decisions(dataset.fingerprint(False)).excluded()
+        decided = Decisions(dataset.fingerprint()).all() | Decisions(dataset.fingerprint(False)).all()
+        excluded = frozenset(
+            name for name, decision in decided.items() if decision.excludes(dataset.contents.get(name))
+        )
         splits = split_by_lesion(dataset.images, config.seed, excluded, dataset.added, config.tested_fold)
         run.write_csv(SPLITS, splits)
     check_no_leak(splits)

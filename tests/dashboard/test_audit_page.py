@@ -1,5 +1,6 @@
 """The audit page: what was found is shown, and what is decided reaches the next training."""
 
+import hashlib
 import shutil
 from functools import partial
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_what_was_decided_about_the_first_folder_holds_with_further_ones(audited
     assert "1 image of this run's data set" in texts(opened("retrain", ""))
 
 
-def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited):
+def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited, tiny_data):
     app = page("Suspicious labels")
     app.selectbox(key="audit_share").set_value(1.0).run()
     splits = audited.splits()
@@ -72,6 +73,8 @@ def test_an_exclusion_reaches_the_next_split_and_is_undone_with_a_click(audited)
     decisions = Decisions(audited.manifest()["data"]["fingerprint"])
     assert decisions.excluded() == {first}
     assert "looks like vasc" in decisions.all()[first].reason
+    content = next(tiny_data.rglob(f"{first}.jpg")).read_bytes()
+    assert decisions.all()[first].content == hashlib.sha256(content).hexdigest()
     again = split_by_lesion(splits, audited.config().seed, decisions.excluded())
     moved = again["split"] != splits["split"]
     expected = splits["split"].iloc[0] != "test"

@@ -210,16 +210,19 @@ def test_a_training_learns_from_them_and_its_examination_finds_them(tiny_data, t
     alone = load_dataset(tiny_data)
     plain = split_by_lesion(alone.images, tiny_config.seed)
     out = plain["image_id"][plain["split"] == "train"].iloc[0]
+    namesake = min(extra.rglob("case_*.png")).stem
     Decisions(alone.fingerprint()).decide(out, EXCLUDE)
+    Decisions(alone.fingerprint()).decide(namesake, EXCLUDE, content="0" * 64)  # of another folder's image
     try:
         run = Run.create(dataclasses.replace(tiny_config, extra_data=str(extra), epochs=1), tmp_path / "run")
         train(run)
     finally:
-        Decisions(alone.fingerprint()).undo(out)
+        Decisions(alone.fingerprint()).undo([out, namesake])
     data = run.manifest()["data"]
     assert (data["images"], data["extra_folders"], data["extra_images"]) == (76, [str(extra)], 6)
     splits = run.splits().set_index("image_id")
     assert splits.loc[out, "split"] == EXCLUDED  # decided about the data set without them
+    assert splits.loc[namesake, "split"] != EXCLUDED
     assert (splits.index.str.startswith("case_")).sum() == 6
     assert set(run.predictions()["image_id"]) == set(splits.index)
     assert load_again(run.manifest()["data"], run.config().skip_damaged).fingerprint() == data["fingerprint"]
