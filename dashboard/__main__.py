@@ -183,10 +183,11 @@ def main(arguments: list[str] | None = None) -> int:
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
         stop.set()
 
-    closed = getattr(signal, "SIGHUP", signal.SIGTERM)  # the terminal is gone; Windows has no such signal
-    for number in (signal.SIGINT, signal.SIGTERM, closed):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, ask_to_stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ask_to_stop)
+    closed = getattr(signal, "SIGHUP", None)  # the terminal is gone; Windows has no such signal
+    if closed and signal.getsignal(closed) != signal.SIG_IGN:  # as under nohup
+        signal.signal(closed, ask_to_stop)
     servers: list[Server] = []
     try:
         if options.dashboard_port == options.clinic_port:

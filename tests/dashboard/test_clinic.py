@@ -208,7 +208,7 @@ def test_thresholds_are_said_in_words(prediction):
     point = OperatingPoint("malignant", ("mel", "bcc", "akiec"), 0.65, 0.16, 0.9, 0.87, 0.7)
     html = unescape(markup.answer(dataclasses.replace(prediction, points=(point,)), "mel", "en"))
     assert "Above the threshold for malignant or premalignant lesions: 65.0% (threshold 16.0%)" in html
-    assert "found 8.7 of 10 of them, and flagged 3.0 of 10 others" in html
+    assert "found 8.7 of 10 such lesions and flagged 3.0 of 10 others" in html
     below = dataclasses.replace(point, probability=0.1, sensitivity=None, specificity=None)
     html = unescape(markup.answer(dataclasses.replace(prediction, points=(below,)), "mel", "en"))
     assert "Below the threshold" in html and "chosen to find 9.0 of 10" in html
