@@ -65,14 +65,14 @@ def _figure(height: int, **layout: Any) -> go.Figure:
 
 def titled(figure: go.Figure, title: str, synthetic: bool = False) -> go.Figure:
     """The figure with a title that says what it shows, and the notice that a downloaded picture carries along."""
-    notice = "Research and education only, never a diagnosis"
+    notice = f"{'Drawn images, research' if synthetic else 'Research and education'} only, never a diagnosis"
     figure.update_layout(
         height=figure.layout.height + TITLE_HEIGHT,
         margin_t=figure.layout.margin.t + TITLE_HEIGHT,
         title={
             "text": f"<b>{title}</b>", "x": 0, "xanchor": "left", "yref": "container", "y": 1, "yanchor": "top",
             "pad": {"t": 8, "l": 4}, "font_size": 14,
-            "subtitle": {"text": f"Drawn images. {notice}" if synthetic else notice, "font_size": 10},
+            "subtitle": {"text": notice, "font_size": 10},
         },
     )  # fmt: skip
     return figure

@@ -176,9 +176,10 @@ def answer_in_words(prediction: Prediction, truth: str | None) -> None:
     sets = prediction.prediction_set
     if sets is not None:
         names = ", ".join(charts.name_of(code) for code in sets.codes) or "none of the seven fits"
+        few = ", ".join(map(charts.name_of, sets.unpromised))
         st.caption(
             f"Cannot be ruled out: {names}. Such a list holds the truth for {sets.level:.0%} of the images of each "
-            "diagnosis."
+            "diagnosis." + (f" Too few cases to promise it for: {few}." if few else "")
         )
     for code in prediction.quality.problems:
         if code not in prediction.refusals:

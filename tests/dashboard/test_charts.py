@@ -149,6 +149,9 @@ def test_a_title_says_what_it_shows_and_what_it_is_not_for() -> None:
     figure = charts.titled(plain, "Lesions")
     assert "Lesions" in figure.layout.title.text and "never a diagnosis" in figure.layout.title.subtitle.text
     assert figure.layout.height == height + charts.TITLE_HEIGHT, "the chart keeps its room"
+    drawn = charts.titled(plain, "Lesions", synthetic=True).layout.title.subtitle.text
+    assert "Drawn images" in drawn and "never a diagnosis" in drawn
+    assert len(drawn) <= len("Research and education only, never a diagnosis"), "what is longer is cut off"
 
 
 def test_curves_mark_each_cut_of_the_learning_rate() -> None:
