@@ -160,11 +160,11 @@ def answer_in_words(prediction: Prediction, truth: str | None) -> None:
     """The answer, what else is probable, what cannot be ruled out, and what is wrong with the image."""
     known = f" The truth is **{BY_CODE[truth].name}**." if truth in BY_CODE else ""
     best = prediction.probabilities[CODES.index(prediction.code)]
-    st.markdown(f"The answer is **{charts.name_of(prediction.code)}**, with {best:.0%} probability.{known}")
+    st.markdown(f"The answer is **{charts.name_of(prediction.code)}**, with {best:.1%} probability.{known}")
     if prediction.most_probable != prediction.code:
         st.markdown(
             f"The most probable diagnosis is **{charts.name_of(prediction.most_probable)}** "
-            f"({prediction.probabilities.max():.0%}), which is more common. The answer is what the image speaks for "
+            f"({prediction.probabilities.max():.1%}), which is more common. The answer is what the image speaks for "
             "most, as if all seven were equally common."
         )
     if prediction.patient_used and prediction.image_logits is not None:
