@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Write a file under a temporary name beside it, then rename: nobody ever sees half of it.
 
     Raises:

@@ -256,7 +256,7 @@ def paged(table: pd.DataFrame, name: str, run: Run) -> list[Row]:
 def export(table: pd.DataFrame, name: str, run: Run) -> None:
     """The button that takes the whole table away."""
     st.download_button(
-        f"All {len(table):,} as CSV", findings.as_csv(table, run.synthetic), f"{run.id}-{name}-research-only.csv",
+        f"All {len(table):,} as CSV", findings.as_csv(table, widgets.drawn(run)), f"{run.id}-{name}-research-only.csv",
         "text/csv", icon=":material/download:", key=f"audit_export_{name}",
     )  # fmt: skip
 

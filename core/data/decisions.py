@@ -15,7 +15,7 @@ from pathlib import Path
 
 import filelock
 
-from core.atomic import write_whole
+from core.atomic import write_file
 from core.errors import DatasetError
 from core.places import decisions_root
 
@@ -159,7 +159,7 @@ class Decisions:
             for name, one in decisions.items()
         }
         text = json.dumps({"fingerprint": self.fingerprint, "decisions": rows}, indent=2, ensure_ascii=False) + "\n"
-        write_whole(self.path, text.encode())
+        write_file(self.path, text.encode())
 
     def _damaged(self, what: str) -> DatasetError:
         return DatasetError(

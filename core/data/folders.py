@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from core.atomic import write_whole
+from core.atomic import write_file
 from core.data.dataset import Dataset
 from core.data.duplicates import RULES, near_duplicates
 from core.errors import DatasetError
@@ -143,7 +143,7 @@ def near_pairs(dataset: Dataset, other: Dataset) -> pd.DataFrame:
         columns = ["image_id", "path"]
         found = near_duplicates(asked[columns], dataset.images[columns])[["image_id", "other_id"]]
         with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
-            write_whole(store, found.to_csv(index=False).encode())
+            write_file(store, found.to_csv(index=False).encode())
     return found.assign(twin=False)
 
 

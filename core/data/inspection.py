@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import PIL
 
-from core.atomic import write_whole
+from core.atomic import write_file
 from core.data.images import MAX_BYTES, read_image
 from core.errors import ImageError
 from core.places import cache_root
@@ -42,7 +42,7 @@ def inspect_images(paths: list[str]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     if any(stat not in known for stat in stats):
         with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
-            write_whole(store, table[~table["problem"].str.startswith(UNOPENED)].to_csv(index=False).encode())
+            write_file(store, table[~table["problem"].str.startswith(UNOPENED)].to_csv(index=False).encode())
     return table
 
 

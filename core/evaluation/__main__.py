@@ -22,6 +22,7 @@ import pandas as pd
 
 from core.data.dataset import Dataset
 from core.data.ham10000 import load_dataset
+from core.data.splits import EXCLUDED
 from core.diagnoses import BY_CODE, CODES, notices
 from core.engines import add_option, use
 from core.errors import command
@@ -71,7 +72,7 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
 def _known_images(run: Run, dataset: Dataset) -> int:
     """How many images show a lesion, or bear the name of an image, that the run was trained on."""
     splits = run.splits()
-    trained = splits[splits["split"].isin(("train", "validation", "calibration"))]
+    trained = splits[~splits["split"].isin(("test", EXCLUDED))]
     images = dataset.images
     return int((images["image_id"].isin(trained["image_id"]) | images["lesion_id"].isin(trained["lesion_id"])).sum())
 

@@ -185,12 +185,7 @@ def area_interval(value: float, resampled: np.ndarray, lesions: int) -> Figure:
     known = resampled[~np.isnan(resampled)]
     if not known.size or np.isnan(value):
         return {"value": float(value), "low": np.nan, "high": np.nan}
-    effective = float(lesions)  # where all are told apart nothing spreads: each lesion counts once
-    if 0 < value < 1 and lesions > 1:
-        spread = float(np.var(known)) * lesions / (lesions - 1)
-        most = float(MOST_OF_AN_AREA * lesions)
-        effective = min(max(value * (1 - value) / spread, 1.0), most) if spread > 0 else most
-    return _wilson(value, effective)
+    return _wilson(value, known, lesions, MOST_OF_AN_AREA * lesions)
 
 
 def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -232,16 +227,15 @@ def _share(hits: int, n: int, lesions: int, resampled: np.ndarray) -> Figure:
     """Wilson's interval at the number of independent images whose share would spread as much."""
     if n == 0:
         return {"value": np.nan, "low": np.nan, "high": np.nan}
-    value = hits / n
+    return _wilson(hits / n, resampled, lesions, n)
+
+
+def _wilson(value: float, resampled: np.ndarray, lesions: int, most: int) -> Figure:
+    """Wilson's interval of a share of so many independent images, at most, that it would spread as the resamples do."""
     effective = float(lesions)  # what is all right, or all wrong, does not spread: each lesion counts once
-    if 0 < hits < n and lesions > 1:
+    if 0 < value < 1 and lesions > 1:
         spread = float(np.nanvar(resampled)) * lesions / (lesions - 1)
-        effective = min(max(value * (1 - value) / spread, 1.0), float(n)) if spread > 0 else float(n)
-    return _wilson(value, effective)
-
-
-def _wilson(value: float, effective: float) -> Figure:
-    """Wilson's interval of a share of so many independent images."""
+        effective = min(max(value * (1 - value) / spread, 1.0), float(most)) if spread > 0 else float(most)
     below = 1 + Z**2 / effective
     middle = (value + Z**2 / (2 * effective)) / below
     half = Z * np.sqrt(value * (1 - value) / effective + Z**2 / (4 * effective**2)) / below

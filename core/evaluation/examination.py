@@ -43,6 +43,7 @@ from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
 from core.places import cache_root
 from core.runs.files import read_bytes, read_csv, write_bytes, write_csv
+from core.runs.jobs import finished
 from core.runs.progress import Progress
 from core.runs.run import (
     HEATMAPS,
@@ -100,9 +101,7 @@ def examine(run: Run, again: bool = False) -> None:
         RunError: the run is not finished, cannot be written, or its files do not fit.
     """
     with run.writing():
-        state = run.status().state
-        if state != "finished":  # it would be called so from here on, and could not be resumed
-            raise RunError(f"Only a finished run can be examined. Received: run {run.id!r}, {state}. Resume it.")
+        finished(run)
         progress = Progress(run, run.config().epochs)
         with progress.examining():
             progress.phase("examination", "Reading the data set.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.atomic import write_whole
+from core.atomic import write_file
 from core.errors import RunError
 
 MEND = "Delete the run, or bring the file back from a copy."
@@ -22,7 +22,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         RunError: the disk is full, or the folder cannot be written.
     """
     try:
-        write_whole(path, content)
+        write_file(path, content)
     except OSError as error:
         raise RunError(
             f"{path.name} must be written to {path.parent}. Received: {error.strerror or error}. "

@@ -84,6 +84,18 @@ def resume(run: Run, wait: bool = False) -> None:
         _spawn(run, wait)
 
 
+def finished(run: Run) -> Status:
+    """The status of a run that can be examined.
+
+    Raises:
+        RunError: it is not finished; an examination would call it so, and it could not be resumed.
+    """
+    status = run.status()
+    if status.state != "finished":
+        raise RunError(f"Only a finished run can be examined. Received: run {run.id!r}, {status.state}. Resume it.")
+    return status
+
+
 def examine(run: Run) -> None:
     """Make what a finished run has not got yet, in a process of its own; see `core.evaluation.examination`.
 
@@ -91,9 +103,7 @@ def examine(run: Run) -> None:
         RunBusyError: it is being examined already.
         RunError: the run is not finished, or no process can be started.
     """
-    status = run.status()
-    if status.state != "finished":
-        raise RunError(f"Only a finished run can be examined. Received: run {run.id!r}, {status.state}.")
+    status = finished(run)
     if status.examining:
         raise RunBusyError(f"A run is examined once at a time. Received: run {run.id!r}, under way. Wait for it.")
     who = _process(run, (sys.executable, "-u", "-m", "core.evaluation", "--run", str(run.folder)))
