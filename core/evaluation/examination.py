@@ -46,6 +46,7 @@ from core.runs.files import read_bytes, read_csv, write_bytes, write_csv
 from core.runs.jobs import finished
 from core.runs.progress import Progress
 from core.runs.run import (
+    FEATURES,
     HEATMAPS,
     IMAGE_MAP,
     IMAGES,
@@ -107,7 +108,7 @@ def examine(run: Run, again: bool = False) -> None:
             progress.phase("examination", "Reading the data set.")
             dataset = load_again(run.manifest()["data"], run.config().skip_damaged)
             work = _Work(run, run.config(), dataset, run.splits(), progress)
-            if again or "operating_points" not in run.calibration():
+            if again or "operating_points" not in run.calibration() or not (run.folder / FEATURES).exists():
                 progress.phase("examination", "Fitting probabilities, prediction sets, thresholds and refusal.")
                 _fit_again(work)
             for name, message, make in _PARTS:

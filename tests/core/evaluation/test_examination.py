@@ -109,6 +109,19 @@ def test_a_run_of_an_older_dermlens_is_brought_up_to_date(examined, tmp_path, mo
     assert Predictor(old).predict(path).prediction_set is not None
 
 
+def test_features_that_were_deleted_are_made_again(examined, tmp_path):
+    from core.runs.run import Run
+
+    shutil.copytree(examined.folder, tmp_path / "thinner")
+    run = Run(tmp_path / "thinner")
+    for name in (FEATURES, SUSPICIOUS_LABELS):
+        (run.folder / name).unlink()
+    examine(run)
+    assert np.array_equal(run.features(), examined.features())
+    assert run.suspicious_labels().equals(examined.suspicious_labels())
+    assert run.calibration() == examined.calibration()
+
+
 def test_images_that_are_gone_leave_the_run_as_it_was(examined, tmp_path, monkeypatch):
     from core.runs.run import MANIFEST, Run
 
