@@ -22,7 +22,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from core.diagnoses import CODES, DIAGNOSES, MALIGNANT
+from core.diagnoses import CODES, DIAGNOSES, MALIGNANT, RESEARCH_NOTICE
 from core.errors import RunError, command
 from core.explain.overlay import COLORMAP
 from core.export import ABOUT, FLOAT16, STRANGENESS, add_options, check_packages, fill_export, table
@@ -52,8 +52,8 @@ TEXTS = (  # of the clinician's page, those that this one says
     "legend_none", "legend_some", "legend_strong", "legend_unseen", "refused_title", "refused_next", "insist",
     "insist_hint", "insisted", "not_dermatoscopy", "too_small", "black", "empty", "few_pixels", "problem_title",
     "problem_body", "problem_next", "provenance", "language_label", "phone_camera", "phone_choose", "phone_waiting",
-    "phone_loading", "phone_ready", "phone_online", "phone_broken_title", "phone_broken", "phone_privacy",
-    "phone_unchecked",
+    "phone_loading", "phone_ready", "phone_online", "phone_broken_title", "phone_broken", "phone_failed",
+    "phone_privacy", "phone_unchecked", "failed_title",
     *(f"{kind}_{code}" for kind in ("name", "sentence") for code in CODES), *(f"kind_{code}" for code in MALIGNANT),
 )  # fmt: skip
 
@@ -134,7 +134,8 @@ def _copy_page(folder: Path) -> None:
     if found is None:
         raise RunError("index.html must say where the runtime lies. Received: one without an import map. Restore it.")
     allowed = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
-    index.write_text(html.replace("{{importmap}}", allowed), encoding="utf-8")
+    html = html.replace("{{importmap}}", allowed).replace("{{notice}}", RESEARCH_NOTICE)
+    index.write_text(html, encoding="utf-8")
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     own = {"sw.js", "index.html"}  # the browser looks after the first, and "./" is the second
     # of the runtime's programs for different browsers each browser keeps its own, and of the networks it asks for one

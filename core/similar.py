@@ -15,6 +15,8 @@ from core.diagnoses import CODES
 from core.errors import DermLensError, RunError
 from core.runs.run import MANIFEST, Run
 
+SHOWN = 6  # images, in one row
+
 
 def directions(run: Run) -> np.ndarray:
     """A run's features, each of length 1: (n, k) float32, in the order of splits.csv; (0, 0) where it keeps none.
@@ -28,15 +30,14 @@ def directions(run: Run) -> np.ndarray:
 
 
 def most_alike(
-    features: np.ndarray, asked: np.ndarray, splits: pd.DataFrame, count: int, lesion: str | None = None
+    features: np.ndarray, asked: np.ndarray, splits: pd.DataFrame, lesion: str | None = None
 ) -> pd.DataFrame:
-    """The training images whose features point the same way.
+    """The `SHOWN` training images whose features point the same way most.
 
     Args:
         features: of all images, see `directions`.
         asked: (k,), of the image that is asked about, of any length.
         splits: image_id, lesion_id, dx, split, in the order of the features.
-        count: how many at most.
         lesion: whose own images are left out; None for an image of no known lesion.
 
     Returns:
@@ -46,7 +47,7 @@ def most_alike(
     if lesion is not None:
         others &= splits["lesion_id"] != lesion
     cosines = np.where(others, features @ (asked / max(float(np.linalg.norm(asked)), 1e-6)), -np.inf)
-    order = np.argsort(-cosines, kind="stable")[:count]
+    order = np.argsort(-cosines, kind="stable")[:SHOWN]
     order = order[np.isfinite(cosines[order])]
     return splits.iloc[order][["image_id", "dx"]].assign(similarity=cosines[order]).reset_index(drop=True)
 
@@ -78,7 +79,7 @@ class RunImages:
         found = [(code, Path(self._paths[first[code]])) for code in CODES if code in first]
         return [(code, path) for code, path in found if path.is_file()]
 
-    def most_alike(self, features: np.ndarray, count: int = 6) -> pd.DataFrame:
+    def most_alike(self, features: np.ndarray) -> pd.DataFrame:
         """Those most like an image, see `Prediction.features`.
 
         Returns:
@@ -86,7 +87,7 @@ class RunImages:
         """
         if not len(self._features):
             return pd.DataFrame(columns=["image_id", "dx", "similarity", "path"])
-        found = most_alike(self._features, features[-self._features.shape[1] :], self._splits, count)
+        found = most_alike(self._features, features[-self._features.shape[1] :], self._splits)
         return found.assign(path=found["image_id"].map(self._paths.get))
 
 

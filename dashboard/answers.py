@@ -14,6 +14,8 @@ from core.runs.run import Run
 from dashboard import charts, loaders, picked, widgets
 from dashboard.selection import evaluation_of
 
+SHOWN = 12  # small images, in two rows
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
@@ -104,19 +106,18 @@ def missing(answers: Answers, what: str) -> None:
     st.code(f"python -m core.evaluation --run {answers.run.id}{of_folder}", language="bash")
 
 
-def thumbnails(answers: Answers, rows: pd.DataFrame, title: str, key: str, most: int = 12) -> None:
+def thumbnails(answers: Answers, rows: pd.DataFrame, title: str, key: str) -> None:
     """Small images with truth and answer; each leads to its explanation, and all of them to the gallery.
 
     Args:
         answers: whose images they are.
-        rows: image_id, dx, predicted; the first ones are shown.
+        rows: image_id, dx, predicted; the first `SHOWN` are shown.
         title: what they have in common, in words.
         key: of this gallery, among those of the page.
-        most: at most so many.
     """
     paths = loaders.image_paths(answers.dataset())
     with st.grid(6, min_column_width=150) as grid:
-        for row in rows.head(most).itertuples():
+        for row in rows.head(SHOWN).itertuples():
             with grid.cell(), st.container(border=True, height="stretch", gap="xsmall"):
                 widgets.picture(paths.get(str(row.image_id)))
                 called = charts.name_of(str(row.predicted))
@@ -126,7 +127,7 @@ def thumbnails(answers: Answers, rows: pd.DataFrame, title: str, key: str, most:
                     key=f"{key}_{row.image_id}", help="See the heatmaps of all seven diagnoses",
                 ):  # fmt: skip
                     widgets.open_explanation(str(row.image_id), answers.part)
-    shown = f"{most} of {len(rows):,} are shown." if len(rows) > most else ""
+    shown = f"{SHOWN} of {len(rows):,} are shown." if len(rows) > SHOWN else ""
     if st.button(f"Open {'all' if shown else 'them'} in the gallery", icon=":material/photo_library:",
                    key=f"{key}_gallery", help=shown or None):  # fmt: skip
         widgets.show_pick(picked.keep(title, rows["image_id"]), answers.part)

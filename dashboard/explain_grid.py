@@ -16,7 +16,7 @@ from core.prediction import Prediction
 from core.runs.run import Run
 from dashboard import charts, loaders, models
 from dashboard.explain_charts import title_of
-from dashboard.widgets import percent
+from dashboard.widgets import probability
 
 METHODS_KEY, LAYERS_KEY, BESIDE_KEY = "explain_methods", "explain_layers", "explain_beside"
 OWN = "each method's own"
@@ -137,8 +137,8 @@ def _row(image: Explained, run: Run, code: str, layer: str, methods: list[str], 
     """One diagnosis at one depth in one run; each picture is shown as soon as it is there: method -> heatmap."""
     with st.spinner("Asking the run…"):
         prediction = models.answer(run, image.source)
-    probability = prediction.probabilities[CODES.index(code)]
-    words = [f"**{charts.name_of(code)}**, {percent(probability, 0)}"]
+    share = prediction.probabilities[CODES.index(code)]
+    words = [f"**{charts.name_of(code)}**, {probability(share)}"]
     words += [f"cut at {layer}"] if layer else []
     if several:
         words.append(f"run {run.id}, which answers {charts.name_of(prediction.code)}")

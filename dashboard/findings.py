@@ -133,4 +133,4 @@ def as_csv(table: pd.DataFrame, synthetic: bool | pd.Series) -> bytes:
     named = table.assign(notice=np.where(synthetic, " ".join(notices(True)), " ".join(notices(False))))
     if "dx" in named:
         named.insert(list(named.columns).index("dx") + 1, "diagnosis", named["dx"].map(name_of))
-    return without_formulas(named).to_csv(index=False).encode()
+    return without_formulas(named).to_csv(index=False).encode("utf-8-sig")  # or a spreadsheet garbles umlauts

@@ -92,7 +92,7 @@ def _with_patients(
     return selection.answer_table(predictions, images)
 
 
-def nearest(run: Run, image_id: str, count: int = 6) -> pd.DataFrame:
+def nearest(run: Run, image_id: str) -> pd.DataFrame:
     """The training images of other lesions that the network sees as most alike.
 
     Returns:
@@ -104,7 +104,7 @@ def nearest(run: Run, image_id: str, count: int = 6) -> pd.DataFrame:
     features = _features(str(run.folder), loaders.last_change(run.folder / contract.FEATURES))
     if not len(features) or not len(here):
         return pd.DataFrame(columns=["image_id", "dx", "similarity"])
-    return most_alike(features, features[here[0]], splits, count, splits["lesion_id"].iloc[here[0]])
+    return most_alike(features, features[here[0]], splits, splits["lesion_id"].iloc[here[0]])
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -118,10 +118,10 @@ def as_zip(run: Run, rows: pd.DataFrame, paths: dict[str, str]) -> bytes:
     Args:
         run: that answered.
         rows: of `answers`.
-        paths: image_id -> where the image lies; those that are not there are left out.
+        paths: image_id -> where the image lies; those that cannot be read are left out.
     """
     answered: list[Any] = list(rows.head(MOST_EXPORTED).itertuples())
-    shown = [row for row in answered if row.image_id in paths]
+    shown = [row for row in answered if loaders.thumbnail(paths.get(row.image_id, "")) is not None]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("answers.csv", findings.as_csv(rows, run.synthetic))

@@ -58,16 +58,18 @@ def operating_points(answers: Answers) -> None:
         "in a data set than in a practice.", width=320,
     )  # fmt: skip
     share = None if prevalence is None else prevalence / 100
-    if share is not None and positive.any():
-        meant = float(at_prevalence(threshold, positive.mean(), share))
+    learned_at = point["n_positive"] / answers.fitted["fitted_on"]["n"]
+    if share is not None:
+        meant = float(at_prevalence(threshold, learned_at, share))
         st.caption(
-            f"The run's probabilities hold at the prevalence of its data. Where {percent(share)} of lesions are "
-            f"{NOUNS[name][0]}, what it calls {percent(threshold)} means {percent(meant)}."
+            f"The run's probabilities were fitted where {percent(learned_at)} of lesions are {NOUNS[name][0]}. Where "
+            f"{percent(share)} of lesions are {NOUNS[name][0]}, what it calls {percent(threshold)} means "
+            f"{percent(meant)}."
         )
     figures = threshold_figures(positive, scores, answers.lesions, threshold, answers.seed, share)
     tiles(name, figures, positive, scores >= threshold)
     in_a_thousand(name, figures, share if share is not None else float(positive.mean()))
-    table = curves(positive, scores, share)
+    table = curves(positive, scores, share, learned_at)
     draw_curves(answers, positive, scores, table, point["threshold"], threshold)
     changed_sides(answers, name, positive, scores, point["threshold"], threshold)
 
@@ -96,11 +98,11 @@ def chosen_threshold(answers: Answers, name: str, point: dict[str, Any], way: st
             "Flag from a probability of", 0.5, 99.5, float(np.clip(round(200 * stored) / 2, 0.5, 99.5)), 0.5,
             format="%.1f %%", key=f"evaluation_threshold_{name}", persist_state="session",
         ) / 100  # fmt: skip
-    origin = f"{point['n_positive']:,} {NOUNS[name][0]} among the calibration images" if "n_positive" in point else ""
+    positives = point["n_positive"]
     st.caption(
         f"Flagged from a probability of **{percent(stored)}** on."
         + (f" Chosen for a sensitivity of {percent(point['target_sensitivity'], 0)}." if way == STORED else "")
-        + (f" Chosen on {origin}." if way == TARGET else "")
+        + (f" Chosen on {positives:,} {NOUNS[name][0]} among the calibration images." if way == TARGET else "")
     )
     return stored
 

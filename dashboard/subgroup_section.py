@@ -10,7 +10,7 @@ from core.evaluation.groups import NAMES
 from core.evaluation.subgroups import MEASURES, gap_in_words
 from dashboard import selection, trust_charts, widgets
 from dashboard.answers import Answers, missing
-from dashboard.widgets import interval, percent
+from dashboard.widgets import ends, percent
 
 
 def subgroups(answers: Answers) -> None:
@@ -56,14 +56,14 @@ def subgroups(answers: Answers) -> None:
     st.markdown(f"**Largest gap here.** {gap_in_words(gap)}" if gap else "No two groups hold enough images to compare.")
     st.dataframe(group_table(groups), hide_index=True)
     st.caption(
-        f"Grey and hollow: fewer than {found.get('few', FEW)} images, or melanomas, which says little. Balanced "
+        f"Grey and hollow dots: fewer than {found.get('few', FEW)} images, or melanomas, which says little. Balanced "
         "accuracy depends on which diagnoses a group holds, so groups are compared only on diagnoses of which both "
         "have ten images. Calibration error grows by chance where images are few: it is compared from 100 images on."
     )
 
 
-def group_table(groups: dict[str, dict[str, Any]]) -> Any:
-    """Every figure of each group; the rows of few are grey."""
+def group_table(groups: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Every figure of each group."""
     rows = []
     for group, figures in groups.items():
         melanoma = figures["melanoma_sensitivity"]
@@ -74,20 +74,14 @@ def group_table(groups: dict[str, dict[str, Any]]) -> Any:
                 "Images": figures["n"],
                 "Diagnoses": figures["diagnoses"],
                 "Balanced accuracy": with_span(figures["balanced_accuracy"]),
-                "Melanoma sensitivity": found + (f" ({span_of(melanoma)})" if melanoma["n"] else ""),
+                "Melanoma sensitivity": found + (f" ({ends(melanoma)})" if melanoma["n"] else ""),
                 "Calibration error": with_span(figures["ece"]),
                 "Note": "few images" if figures["few"] else "few melanomas" if melanoma["few"] else "",
             }
         )
-    few = [figures["few"] for figures in groups.values()]
-    return pd.DataFrame(rows).style.apply(lambda row: ["color: #8A98A3" if few[row.name] else ""] * len(row), axis=1)
-
-
-def span_of(figure: dict[str, Any]) -> str:
-    """The ends of an interval, in per cent."""
-    return interval(figure).removeprefix("95 % interval ")
+    return pd.DataFrame(rows)
 
 
 def with_span(figure: dict[str, Any]) -> str:
     """A share with its interval, for a table."""
-    return f"{percent(figure['value'], 0)} ({span_of(figure)})" if figure["value"] is not None else "–"
+    return f"{percent(figure['value'], 0)} ({ends(figure)})" if figure["value"] is not None else "–"

@@ -11,7 +11,7 @@ from core.evaluation.conformal import FEWEST, set_figures
 from core.evaluation.metrics import bin_of, probabilities_said
 from dashboard import charts, picked, selection, trust_charts, widgets
 from dashboard.answers import Answers, missing, thumbnails
-from dashboard.widgets import Tile, interval, percent
+from dashboard.widgets import Tile, ends, interval, percent
 
 STATEMENTS = {
     "": "The most probable diagnosis",
@@ -162,7 +162,7 @@ def prediction_sets(answers: Answers) -> None:
             "Diagnosis": charts.name_of(code),
             "Images": of_code["n"],
             "Truth in the set": percent(of_code["coverage"]["value"]),
-            "95 % interval": interval(of_code["coverage"]).removeprefix("95 % interval "),
+            "95 % interval": ends(of_code["coverage"]),
             "Diagnoses in a set": None if np.isnan(of_code["mean_size"]) else of_code["mean_size"],
             "Calibration cases": of_code["n_calibration"],
             "Note": "" if of_code["promised"] else "no promise",

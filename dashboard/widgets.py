@@ -57,12 +57,20 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
+def probability(value: float) -> str:
+    """0.7421 -> "74.2 %": what is said of one image is never a certainty, whatever it rounds to."""
+    return "< 0.1 %" if value < 0.001 else "> 99.9 %" if value > 0.999 else percent(value)
+
+
 def interval(figure: dict[str, Any] | None) -> str:
     """The 95 % interval of a figure in words."""
+    return f"95 % interval {ends(figure)}"
+
+
+def ends(figure: dict[str, Any] | None) -> str:
+    """The ends of a figure's interval in words."""
     low, high = (figure or {}).get("low"), (figure or {}).get("high")
-    if low is None or high is None:
-        return "95 % interval unknown"
-    return f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    return "unknown" if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
 
 
 def duration(seconds: float | None) -> str:
@@ -216,14 +224,13 @@ def diagnosis_filter(label: str, key: str, on_change: Callable[[], None] | None 
     )  # fmt: skip
 
 
-def image_grid(images: Sequence[tuple[str, str | None]], columns: int = 6) -> None:
+def image_grid(images: Sequence[tuple[str, str | None]]) -> None:
     """Small images with a line below each.
 
     Args:
         images: caption, and the path of an image or None.
-        columns: at most; fewer where there is little room.
     """
-    with st.grid(columns, min_column_width=120) as grid:
+    with st.grid(6, min_column_width=120) as grid:
         for caption, path in images:
             with grid.cell():
                 picture(path, caption)

@@ -6,7 +6,7 @@ import {centreSquare, modelInput, problems, readImage, SHOWN} from './pixels.js'
 
 const KEPT = 'dermlens-language';
 const by = (id) => document.getElementById(id);
-const state = {page: null, language: 'en', network: null, loading: 'phone_loading', shown: null, problem: '', chosen: '', insisted: false, answers: 0};
+const state = {page: null, language: 'en', network: null, loading: 'phone_loading', shown: null, busy: false, problem: [], chosen: '', insisted: false, answers: 0};
 globalThis.dermlens = state; // for tests and for whoever looks into the page
 
 // ---- words ----------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ function show() {
   document.documentElement.style.setProperty('--notices', `${by('notices').offsetHeight}px`);
   by('provenance').textContent = model ? say('provenance', {run: `\u2068${model.run}\u2069`}) : '';
   by('state').textContent = state.loading === 'phone_broken_title' ? '' : say(state.loading);
-  for (const input of [by('camera'), by('file')]) input.disabled = !model;
+  for (const input of [by('camera'), by('file')]) input.disabled = !model || state.busy;
   Object.assign(document.body.dataset, {state: state.loading, answers: state.answers});
   showAnswer();
   showHeat();
@@ -128,7 +128,9 @@ function showAnswer() {
   const said = state.shown?.said;
   const place = by('answer');
   if (state.loading === 'phone_broken_title') return place.replaceChildren(warning(say('phone_broken_title'), say('phone_broken')));
-  if (state.problem) return place.replaceChildren(warning(say('problem_title'), say(state.problem), say('problem_next')));
+  place.setAttribute('aria-busy', state.busy);
+  if (state.busy) return place.replaceChildren(piece('h2', {textContent: say('assessing_title')}));
+  if (state.problem.length) return place.replaceChildren(warning(...state.problem.map((key) => say(key))));
   if (!said) {
     return place.replaceChildren(piece('h2', {textContent: say('waiting_title')}), piece('p', {className: 'fine', textContent: say('phone_waiting')}));
   }
@@ -151,7 +153,7 @@ function showAnswer() {
 
 function showHeat() {
   const said = state.shown?.said;
-  by('heatmap').hidden = !said || state.problem !== '';
+  by('heatmap').hidden = !said;
   if (by('heatmap').hidden) return;
   const open = state.chosen !== '';
   for (const one of [by('heat'), ...document.querySelectorAll('.open')]) one.hidden = !open;
@@ -186,34 +188,37 @@ function insist() {
 // ---- an image -------------------------------------------------------------------------------------
 
 async function assess(file) {
-  Object.assign(state, {shown: null, problem: '', chosen: '', insisted: false});
-  by('answer').setAttribute('aria-busy', 'true');
-  by('answer').replaceChildren(piece('h2', {textContent: say('assessing_title')}));
-  by('heatmap').hidden = true;
+  Object.assign(state, {shown: null, busy: true, problem: [], chosen: '', insisted: false});
+  show();
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); // the words are seen before the work begins
+  const begun = performance.now();
   try {
-    state.shown = await read(file);
-    if (!state.shown.said.refusals.length) state.chosen = state.shown.said.code;
+    const image = await readImage(file);
+    try {
+      state.shown = {...await read(image), milliseconds: performance.now() - begun};
+      if (!state.shown.said.refusals.length) state.chosen = state.shown.said.code;
+    } catch (error) {
+      console.warn(error);
+      state.problem = ['failed_title', 'phone_failed'];
+    }
   } catch (error) {
     console.warn(error);
-    state.problem = 'problem_body';
+    state.problem = ['problem_title', 'problem_body', 'problem_next'];
   }
-  by('answer').removeAttribute('aria-busy');
+  state.busy = false;
   state.answers += 1;
   show();
   by('answer').scrollIntoView({behavior: 'smooth'});
 }
 
-async function read(file) {
-  const begun = performance.now();
-  const image = await readImage(file);
+async function read(image) {
   const {model, strangeness, run} = state.network;
   const levels = modelInput(image, model.image_size);
   const found = problems(levels, centreSquare(image.height, image.width).side);
   const outputs = await run(levels);
   const said = answer(model, strangeness, outputs, found);
   drawImage(by('image'), image, SHOWN);
-  return {said, cells: outputs.cells, levels, milliseconds: performance.now() - begun};
+  return {said, cells: outputs.cells, levels};
 }
 
 // ---- the start ------------------------------------------------------------------------------------
@@ -289,4 +294,7 @@ async function start() {
   show();
 }
 
-start();
+start().catch((error) => {
+  console.error(error);
+  by('state').textContent = 'This page could not be loaded. Open it once more with a network.'; // its texts are not there
+});

@@ -88,6 +88,8 @@ def page(folder, browser) -> Iterator:
         "request",
         lambda request: None if request.url.startswith((address, "blob:")) else page.elsewhere.append(request.url),
     )
+    page.goto(f"{address}phone.css")
+    page.evaluate("caches.open('of another page')")
     page.goto(address)
     page.wait_for_selector(READY)
     assert "without a network" in page.inner_text("#state")
@@ -214,6 +216,20 @@ def test_what_is_no_image_is_said_to_be_none(page, tmp_path):
     page.set_input_files("#file", tmp_path / "bad.png")
     page.wait_for_selector("#answer [role=alert]:has-text('cannot be assessed')")
     assert page.locator("#heatmap").is_hidden()
+
+
+def test_a_phone_without_memory_does_not_blame_the_picture(page, tiny_data):
+    page.evaluate(
+        "() => { dermlens.whole = dermlens.network.run; dermlens.network.run = () => Promise.reject('full'); }"
+    )
+    page.set_input_files("#file", next(tiny_data.rglob("*.jpg")))
+    page.wait_for_selector("#answer [role=alert]:has-text('could not compute')")
+    page.evaluate("() => { dermlens.network.run = dermlens.whole; }")
+    assert page.is_enabled("#file")
+
+
+def test_what_another_page_of_the_server_keeps_is_left_alone(page):
+    assert page.evaluate("caches.has('of another page')")
 
 
 def test_the_page_can_be_installed_and_keeps_only_what_it_needs(folder):

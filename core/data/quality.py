@@ -1,8 +1,7 @@
 """Can the image be assessed at all? Blur, exposure, dark frame, a lesion that is cut, size; each in plain words.
 
 All is measured on the whole original, shrunk so that its shorter side has at most 150 pixels: one scale for all,
-so that a number means the same in every image. The thresholds were chosen on HAM10000; the shares of its images
-that get each warning are in `benchmarks/README.md`.
+so that a number means the same in every image. The thresholds were chosen on HAM10000.
 """
 
 from dataclasses import asdict, dataclass, replace

@@ -153,14 +153,18 @@ def at_prevalence(probability: Any, here: float, there: float) -> np.ndarray:
     return ill / (ill + well)
 
 
-def curves(positive: np.ndarray, scores: np.ndarray, prevalence: float | None = None) -> pd.DataFrame:
+def curves(
+    positive: np.ndarray, scores: np.ndarray, prevalence: float | None = None, calibrated_at: float | None = None
+) -> pd.DataFrame:
     """What every threshold would have meant.
 
     Args:
         positive: (n,) bool.
         scores: (n,) probabilities, so that the decision curve means something (Vickers and Elkin, "Decision Curve
             Analysis", Medical Decision Making 2006).
-        prevalence: where predictive values and net benefit are to hold; by default that of these images.
+        prevalence: where predictive values and net benefit are to hold; by default that of these images, at which
+            the scores are then taken as they are.
+        calibrated_at: the prevalence at which the scores are right; by default that of these images.
 
     Returns:
         One row for each threshold, rising, from 0 to above the highest score: threshold, sensitivity, specificity, ppv,
@@ -177,7 +181,8 @@ def curves(positive: np.ndarray, scores: np.ndarray, prevalence: float | None = 
         sensitivity, false_alarms = found / positive.sum(), alarms / (~positive).sum()
         share = positive.mean() if prevalence is None else prevalence
         ppv, npv = predictive_values(sensitivity, 1 - false_alarms, share)
-        meant = at_prevalence(thresholds, positive.mean(), share)
+        here = positive.mean() if calibrated_at is None or prevalence is None else calibrated_at
+        meant = at_prevalence(thresholds, here, share)
         odds = np.where(meant < 1, meant / (1 - meant), np.nan)
     return pd.DataFrame(
         {

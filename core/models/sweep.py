@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from core.config import TrainConfig
-from core.diagnoses import RESEARCH_NOTICE
+from core.diagnoses import RESEARCH_NOTICE, notices
 from core.errors import ConfigError, command
 from core.models.many_runs import add_options, base_config, prepared, train_sharing, type_of, value_of
 from core.models.spread import CORES
@@ -198,6 +198,7 @@ def main(arguments: list[str] | None = None) -> int:
     found = sweep(trials, options.ray, options.jobs, options.cores)
     print(found.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
     print(f"{len(found)} of {len(trials)} trials finished. {ROSY}")
+    print(*notices(any(trial.run().synthetic for trial in trials)), sep="\n")
     return 0 if len(found) == len(trials) else 1
 
 

@@ -21,7 +21,7 @@ from core.prediction import Prediction
 from core.runs.all_runs import served_run
 from dashboard.clinic import many, markup, pictures, reading
 from dashboard.clinic.programs import open_to_programs
-from dashboard.clinic.reading import Answer, Download, holds
+from dashboard.clinic.reading import Answer, Download, answers, holds
 from dashboard.clinic.texts import ENGLISH, LANGUAGES, RIGHT_TO_LEFT, preferred, text
 from dashboard.clinic.uploads import Upload, release
 
@@ -124,11 +124,14 @@ def build_page() -> gr.Blocks:
             """Everything on the page in a language: its words, and what was answered."""
             run_notices, examples, provenance, standing = frame(code)
             shown, evidence, heat = reading.shown(prediction, answer, strength, own, code)
-            if prediction is None:
+            if prediction is None or not answer.get("answered"):
                 shown = standing or holds(markup.waiting(code))
-            elif shown is answer:  # nothing may be seen of it yet
-                refused = prediction.refused
-                shown = holds(markup.refusal(prediction, code) if refused else markup.impression_asked(code))
+            else:  # what is on the page was answered by this run, whichever is served now
+                run_notices = markup.notices(prediction.synthetic, code)
+                provenance = markup.provenance(prediction.run_id, code)
+                if shown is answer:  # nothing may be seen of it yet
+                    refused = prediction.refused
+                    shown = answers(markup.refusal(prediction, code) if refused else markup.impression_asked(code))
             similar = reading.alike(prediction, shown, own, code)
             told = {"language": code, "rtl": code in RIGHT_TO_LEFT}
             several = many.table_in_html(found, code)
@@ -244,7 +247,7 @@ def _one_image(
     provenance = gr.HTML(markup.provenance(None, ENGLISH))
 
     examples.select(reading.take_example, None, image, **hidden)
-    other.upload(reading.take_file, [other, language], [image, answer], preprocess=False, **hidden)
+    other.upload(reading.take_file, [other, language], image, preprocess=False, **hidden)
     # what was entered of the image before must not be kept with this one. The browser forgets it, and before all else:
     # Gradio calls the listeners of an event one after the other, and what came after the answer would wipe what was
     # entered meanwhile
@@ -305,13 +308,14 @@ def _many_images(
             return [], markup.note(str(error), alarming=True)
         return found, many.table_in_html(found, code)
 
-    def take(kind: str, found: list[many.Line]) -> Download:
+    def take(kind: str, found: list[many.Line], code: str) -> Download:
         if not found:
-            return {}
+            raise gr.Error(text("nothing_to_keep", code), print_exception=False)
         if kind == "csv":
             return reading.download("dermlens-answers-research-only.csv", "text/csv", many.as_csv(found))
         return reading.download("dermlens-research-only.zip", "application/zip", many.as_zip(found))
 
+    files.upload(many.hold, files, None, preprocess=False, **hidden)
     waiting = {code: markup.note(text("assessing_title", code)) for code in LANGUAGES}
     go.click(None, language, table, js=f"(language) => ({json.dumps(waiting)})[language]")
     asked = go.click(
@@ -319,8 +323,9 @@ def _many_images(
     )
     failed = {code: markup.note(text("failed", code), alarming=True) for code in LANGUAGES}
     asked.failure(None, language, table, js=f"(language) => ({json.dumps(failed)})[language]")
+    asked.failure(lambda: [], None, lines, queue=False, **hidden)  # those of the files before are none of these
     for kind, taker in takers.items():
-        taker.click(partial(take, kind), lines, file, **hidden)
+        taker.click(partial(take, kind), [lines, language], file, **hidden)
     return lines, table
 
 

@@ -2,9 +2,11 @@
 
 import io
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from html import escape
 
+import gradio as gr
 import pandas as pd
 
 from core import predictor
@@ -37,6 +39,13 @@ class Line:
     prediction: Prediction | None
     error: str = ""
     picture: bytes = b""
+
+
+def hold(uploads: list[Upload] | None, request: gr.Request) -> None:
+    """What was uploaded is deleted with its page, assessed or not."""
+    for upload in uploads or []:
+        with suppress(ImageError):
+            uploaded_file(upload, str(request.session_hash))
 
 
 def assess_many(uploads: list[Upload], language: str, session: str) -> list[Line]:

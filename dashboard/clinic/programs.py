@@ -44,7 +44,8 @@ def explain(image: Upload | None, diagnosis: str = "", opacity: float = 0.5, sho
         show_anyway: explain an image that is refused, too.
 
     Returns:
-        A PNG of the original's size. What the model did not see is grey and hatched.
+        A PNG of the original's size. What the model did not see is grey and hatched. Whoever shows it says beside it
+        that it is for research and education only: it carries no words of its own.
     """
     call = uuid.uuid4().hex
     try:

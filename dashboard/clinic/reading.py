@@ -31,14 +31,20 @@ from dashboard.clinic.uploads import Upload, predict_upload, uploaded_file
 SHOWN_PIXELS = 1024  # the longer side of what the page draws, a session keeps, and a kept case holds
 VISIBLE = 0.05  # of the colour scale: weaker heat is not seen
 
-Answer = dict[str, str]  # the answer's HTML, the code of the chosen diagnosis, and the reader's own impression
+# the answer's HTML, the code of the chosen diagnosis, the reader's own impression, and whether it is the prediction's
+Answer = dict[str, str]
 Heat = dict[str, str]  # the comparison's HTML
 Download = dict[str, str]  # a file for the browser: name, type, and its bytes in base64
 
 
-def holds(html: str, chosen: str = "", impression: str = "") -> Answer:
-    """What the answer's place holds."""
-    return {"html": html, "chosen": chosen, "impression": impression}
+def holds(html: str) -> Answer:
+    """What the answer's place holds where there is no answer: not yet, or not to this image."""
+    return {"html": html, "chosen": "", "impression": "", "answered": ""}
+
+
+def answers(html: str, chosen: str = "", impression: str = "") -> Answer:
+    """What the answer's place holds of a prediction."""
+    return {"html": html, "chosen": chosen, "impression": impression, "answered": "yes"}
 
 
 def assess(
@@ -64,10 +70,10 @@ def assess(
     shown = dataclasses.replace(prediction, image=at_most(prediction.image, SHOWN_PIXELS))
     frame = markup.notices(prediction.synthetic, language), markup.provenance(prediction.run_id, language)
     if prediction.refused:  # nothing is chosen: choosing one is how somebody insists
-        return shown, holds(markup.refusal(prediction, language)), *frame
+        return shown, answers(markup.refusal(prediction, language)), *frame
     if own_first:
-        return shown, holds(markup.impression_asked(language)), *frame
-    return shown, holds(markup.answer(prediction, prediction.code, language), prediction.code), *frame
+        return shown, answers(markup.impression_asked(language)), *frame
+    return shown, answers(markup.answer(prediction, prediction.code, language), prediction.code), *frame
 
 
 def patients_speak() -> bool:
@@ -104,13 +110,16 @@ def shown(
     heat = pictures.comparison(prediction.image, prediction.overlay(code, strength / 100), code, language)
     evidence = markup.evidence(code, language, strongest < VISIBLE, prediction.heatmap_beats)
     html = markup.answer(prediction, code, language, impression)
-    return holds(html, code, impression), evidence, {"html": heat}
+    return answers(html, code, impression), evidence, {"html": heat}
 
 
 def revealed(prediction: Prediction | None, answer: Answer, own_first: bool) -> tuple[str | None, str]:
-    """The diagnosis whose heatmap may be shown, None while nothing may be; and the reader's own impression."""
+    """The diagnosis whose heatmap may be shown, None while nothing may be; and the reader's own impression.
+
+    A prediction stays in the session until the next one is there: it is none of an image that waits, or that failed.
+    """
     impression, chosen = answer.get("impression") or "", answer.get("chosen") or ""
-    if prediction is None or impression not in ("", markup.NO_IMPRESSION, *CODES):
+    if prediction is None or not answer.get("answered") or impression not in ("", markup.NO_IMPRESSION, *CODES):
         return None, ""
     if prediction.refused:
         insisted = chosen == markup.INSIST or chosen in CODES
@@ -150,7 +159,7 @@ def keep(
     """Put the case into the log; its id, a sentence, and the button that takes it out again."""
     code, impression = revealed(prediction, answer, own_first)
     if prediction is None or code is None:
-        return None, markup.note(_why_nothing(prediction, language), alarming=True), gr.skip()
+        return None, markup.note(_why_nothing(prediction, answer, language), alarming=True), gr.skip()
     try:
         case = NewCase(
             image=prediction.image,
@@ -195,8 +204,9 @@ def take_away(
 ) -> Download:
     """A file for the browser, made in memory: "pdf", "json" or "png" (the picture with the heatmap)."""
     code, impression = revealed(prediction, answer, own_first)
-    if prediction is None or (code is None and (kind == "png" or not prediction.refused)):
-        raise gr.Error(_why_nothing(prediction, language), print_exception=False)
+    refusal = prediction is not None and prediction.refused and bool(answer.get("answered"))
+    if prediction is None or (code is None and (kind == "png" or not refusal)):
+        raise gr.Error(_why_nothing(prediction, answer, language), print_exception=False)
     if kind == "png" and code is not None:
         picture = prediction.overlay(code, strength / 100)
         return download(f"dermlens-{code}-research-only.png", "image/png", _png(picture, prediction.synthetic))
@@ -220,9 +230,9 @@ def take_away(
     return download("dermlens-research-only.json", "application/json", content)
 
 
-def _why_nothing(prediction: Prediction | None, language: str) -> str:
+def _why_nothing(prediction: Prediction | None, answer: Answer, language: str) -> str:
     """Why there is nothing yet to keep or to take away."""
-    if prediction is None:
+    if prediction is None or not answer.get("answered"):
         return text("nothing_to_keep", language)
     return text("refused_title" if prediction.refused else "impression_title", language)
 
@@ -236,12 +246,12 @@ def download(name: str, kind: str, content: bytes) -> Download:
 # ---- examples and other files --------------------------------------------------------------------
 
 
-def take_file(upload: Upload | None, language: str, request: gr.Request) -> tuple[np.ndarray | None, Any]:
-    """The pixels of a file that no browser shows, such as DICOM, for the image's place; or what is wrong with it."""
+def take_file(upload: Upload | None, language: str, request: gr.Request) -> np.ndarray:
+    """The pixels of a file that no browser shows, such as DICOM, for the image's place."""
     try:
-        return read_image(uploaded_file(upload, str(request.session_hash), language)), gr.skip()
-    except DermLensError as error:
-        return None, holds(_problem(error, language))
+        return read_image(uploaded_file(upload, str(request.session_hash), language))
+    except DermLensError as error:  # the image before it stays, with its answer
+        raise gr.Error(str(error), title=text("problem_title", language), print_exception=False) from None
 
 
 def take_example(event: gr.EventData) -> np.ndarray | None:
@@ -278,6 +288,8 @@ def _problem(error: DermLensError, language: str) -> str:
     if isinstance(error, ImageError):
         advice = f"{text('problem_body', language)} {text('problem_next', language)}"
         return markup.problem(text("problem_title", language), str(error), advice)
+    if isinstance(error, CaseLogError):  # an age that is none
+        return markup.problem(text("problem_title", language), str(error))
     return markup.problem(text("broken_model_title", language), str(error))
 
 

@@ -48,7 +48,8 @@ def predict_upload(
     upload: Upload | None, session: str, language: str = ENGLISH, patient: Patient | None = None
 ) -> Prediction:
     """What the served run says of an upload; see `Predictor.predict` and `uploaded_file`."""
-    return predictor.served_predictor().predict(uploaded_file(upload, session, language), patient)
+    path = uploaded_file(upload, session, language)  # first: it is deleted afterwards also where nobody can answer
+    return predictor.served_predictor().predict(path, patient)
 
 
 def release(session: str) -> None:

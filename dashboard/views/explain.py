@@ -68,10 +68,11 @@ def from_dataset(run: Run) -> tuple[str | None, pd.Series | None]:
         st.info("The folder of the images is not there any more. Upload one instead.", icon=":material/folder_off:")
         return None, None
     images = dataset.images
-    if st.session_state.setdefault("explain_shown_of", of) != of or IMAGE not in st.session_state:
+    here = str(dataset.folder)  # another choice, or another run
+    if st.session_state.setdefault("explain_shown_of", here) != here or IMAGE not in st.session_state:
         if not (images["image_id"] == st.session_state.get(IMAGE)).any():  # an image of the other data set
             another(images, None)
-        st.session_state["explain_shown_of"] = of
+        st.session_state["explain_shown_of"] = here
     by_id, by_code, button = st.columns([2, 2, 1], vertical_alignment="bottom")
     with by_id:
         asked = st.text_input("Image id", key=IMAGE, icon=":material/search:", persist_state="session").strip()

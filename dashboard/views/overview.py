@@ -72,7 +72,7 @@ def headline(test: dict) -> None:
                 "Accuracy",
                 percent(accuracy),
                 ("always answering “nevus”", f"would score {percent(test.get('always_nevus_accuracy'))}"),
-                "The share of right answers. Two images in three are nevi, so that it flatters.",
+                "The share of right answers. Where most images are nevi, it flatters.",
             ),
             calibration(test),
         )

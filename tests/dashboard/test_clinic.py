@@ -326,7 +326,7 @@ def test_what_comes_from_outside_is_escaped():
 
 def test_choosing_does_not_run_the_model(prediction, monkeypatch):
     monkeypatch.setattr(predictor, "served_predictor", lambda: pytest.fail("the model ran again"))
-    answer, evidence, heat = reading.shown(prediction, reading.holds("", "nv"), 80, False, "en")
+    answer, evidence, heat = reading.shown(prediction, reading.answers("", "nv"), 80, False, "en")
     assert answer["chosen"] == "nv"
     assert "Melanocytic nevus" in evidence
     assert text("heatmap_empty") in unescape(evidence)
@@ -336,8 +336,29 @@ def test_choosing_does_not_run_the_model(prediction, monkeypatch):
 
 
 def test_no_old_heatmap_while_there_is_no_answer():
-    assert reading.shown(None, reading.holds("", "mel"), 50, False, "en")[2] == {"html": ""}
-    assert reading.alike(None, reading.holds("", "mel"), False, "en") == ""
+    assert reading.shown(None, reading.answers("", "mel"), 50, False, "en")[2] == {"html": ""}
+    assert reading.alike(None, reading.answers("", "mel"), False, "en") == ""
+
+
+@pytest.mark.parametrize("waits", [markup.assessing("en"), markup.failed("en")])
+def test_an_image_that_waits_or_failed_gets_nothing_of_the_one_before(prediction, waits):
+    place = reading.holds(waits)
+    for before in (prediction, refused(prediction)):
+        assert reading.shown(before, place, 50, False, "en") == (place, markup.evidence(None, "en"), {"html": ""})
+        assert reading.alike(before, place, False, "en") == ""
+        for kind in ("pdf", "json", "png"):
+            with pytest.raises(gr.Error, match="no answer here any more, or not yet"):
+                reading.take_away(kind, before, place, False, 50, "", None, None, "", "en")
+        kept, said, _ = reading.keep(before, place, False, "", None, None, None, "", "", "en")
+        assert kept is None and text("nothing_to_keep") in unescape(said)
+
+
+def test_another_file_that_cannot_be_read_says_why_and_changes_nothing(tmp_path, monkeypatch):
+    (tmp_path / "scan.dcm").write_bytes(b"no image")
+    monkeypatch.setattr(reading, "uploaded_file", lambda *_: tmp_path / "scan.dcm")
+    with pytest.raises(gr.Error, match=r"scan\.dcm") as error:
+        reading.take_file({"path": "scan.dcm"}, "de", SOMEBODY)
+    assert error.value.title == text("problem_title", "de")
 
 
 def test_notices():

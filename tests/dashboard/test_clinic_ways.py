@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from core.cases.log import CaseLog
+from core.runs.all_runs import CURRENT, promote
 from dashboard.clinic.texts import LANGUAGES, text
 
 UPLOAD = "#image input[type=file]"
@@ -123,6 +124,7 @@ def test_the_language_can_be_switched_with_an_answer_on_the_page(browser, clinic
     tab.set_input_files(UPLOAD, photo)
     tab.wait_for_selector("#answer .dl-diagnosis")
     spoken = clinic.predictor.predict(photo).code
+    (clinic.run.folder.parent / CURRENT).unlink()  # taken out of service meanwhile
     for language in (*LANGUAGES[1:], "en"):
         tab.click("#language input")
         tab.click(f"ul[role=listbox] >> text={say('language', language)}")
@@ -130,6 +132,9 @@ def test_the_language_can_be_switched_with_an_answer_on_the_page(browser, clinic
                               arg=say(f"name_{spoken}", language))  # fmt: skip
         assert tab.evaluate("document.documentElement.lang") == language
         assert say("research_notice", language) in tab.inner_text("body")
+        assert say("synthetic_notice", language) in tab.inner_text("body")
+        assert say("provenance", language, run=clinic.run.id) in tab.inner_text("body")
+    promote(clinic.run)
     tab.close()
 
 

@@ -528,7 +528,7 @@ def test_another_prevalence(question: str, app: AppTest, run: Run) -> None:
     threshold = said.fitted["operating_points"][question]["threshold"]
     assert shown_tiles(app) == operating_tiles(said, question, threshold, 0.025)
     assert in_a_thousand(said, question, threshold, 0.025) in texts(app)
-    here = said.table["dx"].isin(codes).mean()
+    here = Said(run, "calibration").table["dx"].isin(codes).mean()  # where the probabilities were fitted
     odds = threshold / (1 - threshold) * (0.025 / 0.975) / (here / (1 - here))
     assert (
         f"Where 2.5 % of lesions are {ill}, what it calls {percent(threshold)} means {percent(odds / (1 + odds))}."

@@ -106,6 +106,17 @@ def test_the_zip_holds_pictures_heatmaps_table_and_notice(served_run):
     assert len(names) == 2 + 2 * len(rows)
 
 
+def test_an_image_that_is_gone_or_damaged_is_left_out_of_the_zip(served_run, tmp_path):
+    rows = select(gallery_table.answers(served_run), Selection("test")).head(3)
+    paths = loaders.image_paths(loaders.dataset_of(served_run))
+    gone, damaged, whole = rows["image_id"]
+    (tmp_path / "damaged.jpg").write_bytes(b"no image")
+    paths |= {gone: str(tmp_path / "gone.jpg"), damaged: str(tmp_path / "damaged.jpg")}
+    with zipfile.ZipFile(io.BytesIO(gallery_table.as_zip(served_run, rows, paths))) as archive:
+        assert len(pd.read_csv(archive.open("answers.csv"))) == 3
+        assert {name.split("-")[0] for name in archive.namelist() if name.endswith(".jpg")} == {whole, f"{whole}.jpg"}
+
+
 def test_confused_pairs_are_those_of_the_filters(served_run):
     app = gallery(view="Confused pairs")
     table = served_run.predictions()

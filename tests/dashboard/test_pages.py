@@ -176,6 +176,33 @@ def test_explain_finds_an_image_by_its_id(served_run: Run) -> None:
     assert "No image of this data set is called 'no such image'." in texts(app)
 
 
+def test_explain_takes_another_image_where_another_run_learned_from_other_data(
+    served_run: Run, runs_folder: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(served_run.manifest()["data"]["folder"], tmp_path / "data")
+    for path in (data / "images").iterdir():
+        path.rename(path.with_name(path.name.replace("SYN_", "OTHER_")))
+    table = data / "HAM10000_metadata.csv"
+    table.write_text(table.read_text().replace("SYN_", "OTHER_"))
+    other = Run(shutil.copytree(served_run.folder, runs_folder / "elsewhere"))
+    manifest = other.manifest()
+    other.write_json(contract.MANIFEST, manifest | {"data": manifest["data"] | {"folder": str(data)}})
+    app = open_page("explain")
+    picker(app).set_value("elsewhere").run()
+    assert not app.exception
+    assert app.text_input(key="explain_image").value.startswith("OTHER_")
+    assert "The answer is" in texts(app)
+
+
+def test_a_link_to_a_run_that_is_gone_says_so(served_run: Run) -> None:
+    app = AppTest.from_file(APP, default_timeout=60)
+    app.query_params["run"] = "deleted-since"
+    app.run()
+    assert "There is no run deleted-since here any more." in [warning.value for warning in app.sidebar.warning][0]
+    app.run()
+    assert not app.sidebar.warning
+
+
 def test_the_form_has_a_field_for_every_setting(served_run: Run) -> None:
     app = open_page("retrain")
     fields = [*app.selectbox, *app.toggle, *app.number_input, *app.text_input]

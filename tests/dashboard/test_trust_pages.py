@@ -200,6 +200,15 @@ def test_the_prevalence_changes_predictive_values_alone(trusted: Run) -> None:
     assert "Where 1.0 % of lesions are melanomas" in texts(app)  # a probability means less there
 
 
+def test_a_probability_is_moved_from_where_it_was_fitted_not_from_the_images_shown(trusted: Run) -> None:
+    calibration = trusted.calibration()
+    calibration["operating_points"]["melanoma"] |= {"n_positive": 35, "threshold": 0.1}  # of 350
+    trusted.write_json(contract.CALIBRATION, calibration)
+    app = open_section("Operating points")
+    app.number_input(key="evaluation_prevalence_melanoma").set_value(50.0).run()
+    assert "what it calls 10.0 % means 50.0 %" in texts(app)
+
+
 def test_subgroups_name_the_largest_gap_and_call_skin_tone_a_proxy(trusted: Run) -> None:
     app = open_section("Subgroups")
     assert "The largest gap." in texts(app)

@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from core.errors import ImageError
-from dashboard.clinic import uploads
+from dashboard.clinic import many, uploads
 
 
 @pytest.fixture
@@ -59,6 +60,13 @@ def test_sent_again_while_it_was_about_to_go(folder):
     assert path.exists()
     uploads.release("two")
     assert gone(path)
+
+
+def test_several_that_were_never_assessed_go_too(folder):
+    sent_files = [sent(folder, name) for name in ("one.jpg", "two.jpg")]
+    many.hold([upload for _, upload in sent_files], SimpleNamespace(session_hash="one"))
+    uploads.release("one")
+    assert all(gone(path) for path, _ in sent_files)
 
 
 @pytest.mark.parametrize("upload", [None, {}, {"path": None}, {"path": "../../etc/passwd"}, {"path": "/etc/passwd"}])
