@@ -20,7 +20,7 @@ from typing import Any, get_type_hints
 
 from core import engines
 from core.config import TrainConfig, plain_type
-from core.data.ham10000 import check_named_folder, named_folders
+from core.data.ham10000 import named_folders, settled
 from core.diagnoses import RESEARCH_NOTICE, notices
 from core.errors import DermLensError, command
 from core.models.cluster import ADDRESS_HELP, use
@@ -107,8 +107,7 @@ def open_run(options: argparse.Namespace) -> Run:
     if FOLDERS[0] in settings and resume is None:
         settings |= named_folders(settings[FOLDERS[0]])
     if resume is None:
-        config = configured(settings.pop("recipe", DEFAULT_RECIPE), settings).anywhere()
-        check_named_folder(config)
+        config = settled(configured(settings.pop("recipe", DEFAULT_RECIPE), settings))
         if config.teacher:
             find_run(config.teacher)
         return Run.create(config, folder and Path(folder))

@@ -27,7 +27,7 @@ from core.diagnoses import CODES, notices
 from core.engines import model_hash
 from core.errors import DatasetError, RunError, command
 from core.evaluation.metrics import balanced_accuracy
-from core.evaluation.outliers import Outliers
+from core.evaluation.outliers import Outliers, read_outliers
 from core.evaluation.trust import Trust, points_of_images_alone
 from core.publish import write_whole
 from core.runs.all_runs import find_run
@@ -109,7 +109,7 @@ def fill_export(run: Run, folder: Path, data_dir: Path | None = None, images: in
         "checked_on": len(asked),
         "corrected_on": len(training),
     }
-    outliers = _outliers(run)
+    outliers = read_outliers(run.folder / OUTLIERS)
     if outliers is not None:
         (folder / STRANGENESS).write_bytes(_packed(outliers))
     write_json(folder / ABOUT, about)
@@ -247,7 +247,7 @@ def _checked(
     """Figures of each file beside the Keras model; none where there is no test image."""
     if asked.empty:
         return {}
-    outliers, trust = _outliers(run), Trust.of_images_alone(run.calibration())
+    outliers, trust = read_outliers(run.folder / OUTLIERS), Trust.of_images_alone(run.calibration())
     heard = {name: _Heard() for name in ("keras", *answers)}
     for start in range(0, len(asked), BATCH):
         pixels = np.stack(list(data.pixels(asked[start : start + BATCH])))
@@ -293,11 +293,6 @@ def _figures(original: _Heard, copy: _Heard, labels: np.ndarray, trust: Trust) -
 # ---- what makes an answer of the outputs -----------------------------------------------------------
 
 
-def _outliers(run: Run) -> Outliers | None:
-    path = run.folder / OUTLIERS
-    return Outliers.load(path) if path.is_file() else None
-
-
 def _packed(outliers: Outliers) -> bytes:
     """float32, little-endian: mean (k), spread (k), plane (k), directions (k, d) row by row."""
     arrays = (outliers.mean, outliers.spread, outliers.plane, outliers.directions)
@@ -306,7 +301,7 @@ def _packed(outliers: Outliers) -> bytes:
 
 def _about(run: Run) -> Figures:
     manifest, calibration = run.manifest(), run.calibration()
-    trust, outliers = Trust.of_images_alone(calibration), _outliers(run)
+    trust, outliers = Trust.of_images_alone(calibration), read_outliers(run.folder / OUTLIERS)
     measured = points_of_images_alone(run.metrics().get("test", {}))
     return {
         "run": run.id,

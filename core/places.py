@@ -16,6 +16,11 @@ def cache_root() -> Path:
     return Path(os.environ.get("DERMLENS_CACHE") or PROJECT / "cache")
 
 
+def places() -> dict[str, str]:
+    """Environment variables: where this process writes, for one with another working folder."""
+    return {"DERMLENS_RUNS": str(runs_root().resolve()), "DERMLENS_CACHE": str(cache_root().resolve())}
+
+
 def synthetic_folder() -> Path:
     """The folder of the synthetic data set: `DERMLENS_SYNTHETIC`, or `data/synthetic/`."""
     return Path(os.environ.get("DERMLENS_SYNTHETIC") or PROJECT / "data" / "synthetic")

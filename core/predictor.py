@@ -11,11 +11,9 @@ import json
 import sys
 import threading
 import time
-import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,7 @@ from core.engines import add_option, answering_ensemble, use
 from core.errors import ImageError, RunError, command
 from core.evaluation.conformal import FEWEST, prediction_sets
 from core.evaluation.operating import score
-from core.evaluation.outliers import Outliers
+from core.evaluation.outliers import read_outliers
 from core.evaluation.patient import NOBODY, Patient, PatientTerm
 from core.evaluation.trust import Trust, points_of_images_alone
 from core.explain.explainer import BATCH, Explainer
@@ -98,7 +96,7 @@ class Predictor:
             ) from error
         self.run = run
         self.synthetic = run.synthetic
-        self.outliers = [self._read_outliers(network.folder / OUTLIERS) for network in run.members() or [run]]
+        self.outliers = [read_outliers(network.folder / OUTLIERS) for network in run.members() or [run]]
         test = run.metrics().get("test", {})
         self._of_people = _Judge(self.trust, test.get("operating_points", {}))
         self._of_images = _Judge(Trust.of_images_alone(run.calibration()), points_of_images_alone(test))
@@ -114,19 +112,6 @@ class Predictor:
         _ = manifest["backbone"], manifest["gradcam_layer"]
         self.trust = Trust.from_dict(calibration)
         self.heatmap_scale = float(calibration["heatmap_scale"])
-
-    @staticmethod
-    def _read_outliers(path: Path) -> Outliers | None:
-        """The fitted score; None for a run of an older DermLens."""
-        if not path.is_file():
-            return None
-        try:
-            return Outliers.load(path)
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise RunError(
-                f"{path.name} must hold the fitted score for strange images. Received: {path} ({error}). "
-                f"Make it anew: python -m core.evaluation --run {path.parent.name} --again"
-            ) from error
 
     @classmethod
     def load(cls, run: Run | str) -> "Predictor":
@@ -183,6 +168,11 @@ class Predictor:
                 last = time.monotonic()
                 speed = done / max(last - started, 1e-9)
                 print(f"{done:,} of {len(images):,} images, {speed:.0f} images/s", file=sys.stderr, flush=True)
+
+    def unheard(self, patient: Patient) -> list[str]:
+        """What is said of a person and changes no answer of this run: some of "age", "sex" and "site"."""
+        heard = NOBODY if self.term is None else self.term.understood(patient)
+        return [name for name in ("age", "sex", "site") if getattr(patient, name) and getattr(heard, name) is None]
 
     def trust_in(self, patients: Sequence[Patient]) -> Trust:
         """What judges a folder of images: another one where nothing is known of any of these people."""
@@ -301,6 +291,9 @@ def main(arguments: list[str] | None = None) -> int:
     use(options.engine)
     patient = Patient(options.age, options.sex, options.site)
     predictor = Predictor.load(options.run) if options.run else served_predictor()
+    unheard = [f"--{name}" for name in predictor.unheard(patient)]
+    if unheard:
+        print(f"warning: this run takes no notice of {', '.join(unheard)} as given.", file=sys.stderr)
     answers: dict[str, Prediction] = {}
     for path in options.images:
         try:

@@ -98,6 +98,11 @@ def balanced_scores(run: Run, logits: np.ndarray) -> np.ndarray:
         (n, 7) float64, each row sums to 1.
     """
     splits = run.splits()
+    if splits.empty:
+        raise RunError(
+            f"Balanced scores need to know how common each diagnosis was in training. Received: run {run.id!r}, a "
+            "published copy, which does not tell. Take the run itself, or --scores calibrated."
+        )
     whole = class_weights(splits.loc[splits["split"] == "train", "dx"])
     offsets = np.log(training_weights(run, splits).astype(np.float64) / whole)
     return calibrated(logits, float(run.calibration()["temperature"]), offsets)

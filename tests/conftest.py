@@ -142,6 +142,7 @@ def tiny_run(tiny_config, shared_folder: Path):
         if not kept.exists():
             with pytest.MonkeyPatch.context() as patch:  # with a cache that is empty, as its speed is measured
                 patch.setenv("DERMLENS_CACHE", str(shared_folder / "tiny-cache"))
+                patch.delenv("DERMLENS_ENGINE", raising=False)  # the same run, whoever asks for it first
                 train(Run.create(tiny_config, kept))
     run = Run(shutil.copytree(kept, runs_root() / "tiny"))
     promote(run)

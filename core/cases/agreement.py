@@ -77,14 +77,13 @@ def counted(table: pd.DataFrame) -> pd.DataFrame:
     return answered if real.empty else real
 
 
-def agreements(table: pd.DataFrame, seed: int = 0) -> list[Agreement]:
+def agreements(table: pd.DataFrame) -> list[Agreement]:
     """The model and the reader, before and after its answer, against the truth.
 
     The reader is compared with histology only: with the reader's own diagnosis everybody agrees.
 
     Args:
         table: (n rows) lesion, predicted, own_impression, reader_diagnosis, histology; codes, or None.
-        seed: of the resamples.
     """
     known = table["histology"].where(table["histology"].notna(), table["reader_diagnosis"])
     asked = {
@@ -93,14 +92,14 @@ def agreements(table: pd.DataFrame, seed: int = 0) -> list[Agreement]:
         BEFORE: (table["own_impression"], table["histology"]),
         AFTER: (table["reader_diagnosis"], table["histology"]),
     }
-    return [_agreement(name, one, truth, table["lesion"], seed) for name, (one, truth) in asked.items()]
+    return [_agreement(name, one, truth, table["lesion"]) for name, (one, truth) in asked.items()]
 
 
-def changes(table: pd.DataFrame, seed: int = 0) -> list[Change]:
+def changes(table: pd.DataFrame) -> list[Change]:
     """How often the reader's diagnosis is another than the own impression before the model's answer, and which way.
 
     Args:
-        table, seed: as of `agreements`.
+        table: as of `agreements`.
     """
     before, after, truth = table["own_impression"], table["reader_diagnosis"], table["histology"]
     both = (before.notna() & after.notna()).to_numpy()
@@ -118,16 +117,16 @@ def changes(table: pd.DataFrame, seed: int = 0) -> list[Change]:
     for name, (hits, among) in asked.items():
         count, n = int((hits & among).sum()), int(among.sum())
         lesions = table["lesion"].to_numpy()[among]
-        found.append(Change(name, count, n, LesionBootstrap(lesions, seed).share(hits[among]) if n else UNKNOWN))
+        found.append(Change(name, count, n, LesionBootstrap(lesions, 0).share(hits[among]) if n else UNKNOWN))
     return found
 
 
-def _agreement(name: str, one: pd.Series, other: pd.Series, lesions: pd.Series, seed: int) -> Agreement:
+def _agreement(name: str, one: pd.Series, other: pd.Series, lesions: pd.Series) -> Agreement:
     both = (one.notna() & other.notna()).to_numpy()
     if not both.any():
         return Agreement(name, 0, 0, UNKNOWN, UNKNOWN)
     first, second, groups = one.to_numpy()[both], other.to_numpy()[both], lesions.to_numpy()[both]
-    raw = LesionBootstrap(groups, seed).share(first == second)
+    raw = LesionBootstrap(groups, 0).share(first == second)
     return Agreement(name, len(first), len(np.unique(groups.astype(str))), raw, _kappa(raw, first, second))
 
 

@@ -35,6 +35,7 @@ REQUIRED = ("image_id", "dx")
 OPTIONAL = ("lesion_id", "dx_type", "age", "sex", "localization")
 PEOPLE = ("image_id", "age", "sex", "localization")
 EXAMPLES = 5
+UNNAMED = ("na", "n/a", "nan", "none", "null")  # what other programs write where there is nothing
 SET, UNSET = ("1", "1.0", "true", "yes", "x"), ("0", "0.0", "false", "no", "")  # what a one-hot column may hold
 
 Listing = list[tuple[str, list[str]]]
@@ -125,6 +126,11 @@ def _cleaned(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """These columns, as text without spaces around it, age as a number; what is not there is empty."""
     # a line that ends early leaves its last columns without any value
     table = table.reindex(columns=list(columns), fill_value="").fillna("").apply(lambda column: column.str.strip())
+    for name in {"lesion_id", "sex", "localization"} & set(columns):
+        empty = table[name].str.lower().isin(UNNAMED)
+        if name == "lesion_id":  # one may be called so; several images of it are rather of none
+            empty &= table[name].duplicated(keep=False)
+        table[name] = table[name].mask(empty, "")
     return table.assign(image_id=_as_name(table["image_id"]), age=pd.to_numeric(table["age"], errors="coerce"))
 
 

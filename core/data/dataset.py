@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -35,6 +36,16 @@ class Dataset:
     extra: tuple[Path, ...] = ()
     added: frozenset[str] = frozenset()
     near: frozenset[str] = frozenset()
+
+    def is_as_in(self, data: dict[str, Any]) -> bool:
+        """Whether these are the images that a manifest's `data` tells of, and the same people where those matter."""
+        known = data.get("people")
+        return data.get("fingerprint") == self.fingerprint() and known in (None, self.people_fingerprint())
+
+    def people_fingerprint(self) -> str:
+        """A hash of the age, sex and site in each image."""
+        people = self.images[["image_id", "age", "sex", "localization"]]
+        return hashlib.sha256(people.to_csv(index=False).encode()).hexdigest()
 
     def fingerprint(self, with_added: bool = True) -> str:
         """A hash of every row that training reads and of every image file.

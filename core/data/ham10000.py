@@ -41,8 +41,10 @@ def find_dataset(config: TrainConfig) -> Path:
     return _named_folder(config) or _from_kaggle()
 
 
-def check_named_folder(config: TrainConfig) -> None:
-    """Look at the tables of the folders that are named, if any are: a typing error is worth no run.
+def settled(config: TrainConfig) -> TrainConfig:
+    """The same settings for any process, whatever its working folder and `DERMLENS_DATA`: every folder is named whole.
+
+    The tables of the folders are looked at: a typing error is worth no run.
 
     Raises:
         DatasetError: there is no such folder, or no usable table in it.
@@ -50,6 +52,7 @@ def check_named_folder(config: TrainConfig) -> None:
     folder = _named_folder(config) if config.dataset != "synthetic" else None
     for named in ([folder] if folder is not None else []) + extra_folders(config):
         _index(named, need_lesions=True)
+    return (config if folder is None else replace(config, data_dir=str(folder))).anywhere()
 
 
 def named_folders(named: Sequence[str]) -> dict[str, str | None]:
@@ -150,9 +153,14 @@ def load_again(data: dict[str, Any], skip_damaged: bool) -> Dataset:
     Raises:
         DatasetError: they are not there any more, or have changed.
     """
+    if "folder" not in data:
+        raise DatasetError(
+            "A run is examined with the images that it learned from. Received: a published copy, which names no "
+            "folder. Take the run itself."
+        )
     extra = [Path(folder) for folder in data.get("extra_folders", ())]
     dataset = load_dataset(Path(data["folder"]), skip_damaged=skip_damaged, extra=extra)
-    if dataset.fingerprint() != data["fingerprint"]:
+    if not dataset.is_as_in(data):
         raise DatasetError(
             f"A run is examined with the images that it learned from. Received: {dataset.folder}, which has changed "
             "since. Bring them back; the run can be used without."
@@ -207,7 +215,7 @@ def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[st
     if not _is_text(str(folder)):  # no table of pandas can hold such a path
         raise DatasetError(f"The path of a data set is text in UTF-8. Received: {str(folder)!r}. Rename the folder.")
     listing = list(walk(folder))
-    files = _image_files(listing)
+    files, differ = _image_files(listing)
     read = read_table(folder, listing, need_lesions)
     table = read.rows
     faults: dict[str, list[str]] = {}
@@ -233,6 +241,7 @@ def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[st
         table = table.assign(lesion_id=table["lesion_id"].where(~unnamed, table["image_id"]))
     table = table.assign(path=table["image_id"].map(files))
     leave_out("missing images", table["path"].isna())
+    leave_out("names of two different image files", table["image_id"].isin(differ))
     table = table.sort_values("image_id").reset_index(drop=True)
     return Dataset(folder, table, is_synthetic(folder), read.left_out), faults
 
@@ -241,15 +250,30 @@ def _is_text(path: str) -> bool:
     return not any("\udc80" <= letter <= "\udcff" for letter in path)  # what Python makes of other bytes
 
 
-def _image_files(listing: Listing) -> dict[str, str]:
-    """image_id -> path. Kaggle's copy holds every image twice: the first path in order is taken."""
+def _image_files(listing: Listing) -> tuple[dict[str, str], set[str]]:
+    """image_id -> path, and the ids of two files that differ.
+
+    Kaggle's copy holds every image twice: the first path in order is taken. That the others are the same file is
+    judged by their kind and size, as reading gigabytes twice would take minutes.
+    """
     files: dict[str, str] = {}
+    differ = set()
     for parent, names in listing:
         for name in names:
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in SUFFIXES and _is_text(parent + name):
-                files.setdefault(stem, os.path.join(parent, name))
-    return files
+                path = os.path.join(parent, name)
+                first = files.setdefault(stem, path)
+                if first != path and _kind_and_size(first) != _kind_and_size(path):
+                    differ.add(stem)
+    return files, differ
+
+
+def _kind_and_size(path: str) -> tuple[str, int]:
+    try:
+        return os.path.splitext(path)[1].lower(), os.stat(path).st_size
+    except OSError:  # a dangling link is named when it is opened
+        return "", -1
 
 
 def _report(folder: Path, faults: dict[str, list[str]], need_lesions: bool) -> str:

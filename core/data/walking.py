@@ -5,9 +5,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-HIDDEN = re.compile(r"\.|__MACOSX$")  # what macOS leaves would be taken for images
+from core.errors import DatasetError
+
+HIDDEN = re.compile(r"\.|__MACOSX$|lost\+found$")  # what macOS leaves would be taken for images
 NO_IMAGES = re.compile(rf"{HIDDEN.pattern}|masks?$|.*_masks?$|.*segmentations?", re.IGNORECASE)
 """Folders of masks too: their files often bear the names of their images."""
+
+
+def _refuse(error: OSError) -> None:
+    if isinstance(error, FileNotFoundError):  # it has gone meanwhile: nothing lies there
+        return
+    raise DatasetError(
+        f"Every folder of images can be read. Received: {error.filename} ({error.strerror}). Check who may read it."
+    ) from error
 
 
 def walk(folder: Path, passed_over: re.Pattern[str] = NO_IMAGES) -> Iterator[tuple[str, list[str]]]:
@@ -16,9 +26,12 @@ def walk(folder: Path, passed_over: re.Pattern[str] = NO_IMAGES) -> Iterator[tup
     Args:
         folder: where to begin.
         passed_over: names of folders that are not looked into.
+
+    Raises:
+        DatasetError: one of them may not be read.
     """
     seen = set()  # a link may lead back up
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_refuse, followlinks=True):
         place = os.path.realpath(parent)
         if place in seen:
             folders.clear()

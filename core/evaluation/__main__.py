@@ -12,6 +12,7 @@ import argparse
 import json
 import re
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from core.data.ham10000 import load_dataset
 from core.data.splits import EXCLUDED
 from core.diagnoses import BY_CODE, CODES, notices
 from core.engines import add_option, use
-from core.errors import command
+from core.errors import ConfigError, command
 from core.evaluation.examination import examine
 from core.evaluation.model_card import model_card
 from core.evaluation.patient import Patient, patients_of
@@ -177,8 +178,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     use(options.engine)
     run = find_run(options.run)
+    if options.again and options.data_dir:
+        raise ConfigError("--again makes a run's own examination anew. Received: it with --data-dir. Leave it out.")
+    if options.skip_damaged and not options.data_dir:
+        raise ConfigError("A run's own images are those that it learned from. Received: --skip-damaged without "
+                          "--data-dir. Leave it out.")  # fmt: skip
     if options.data_dir is None:
-        examine(run, options.again)
+        with redirect_stdout(sys.stderr):  # what is told on the way is no part of the figures
+            examine(run, options.again)
         figures = run.metrics()["test"]
     else:
         figures = evaluate_on(run, options.data_dir, options.skip_damaged)

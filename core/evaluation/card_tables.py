@@ -38,9 +38,9 @@ def number(value: Any) -> str:
     return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.2g}"
 
 
-def count(value: int, one: str, many: str = "") -> str:
+def count(value: int, one: str) -> str:
     """ "1 image" or "1,501 images"."""
-    return f"{value:,} {one if value == 1 else many or one + 's'}"
+    return f"{value:,} {one if value == 1 else one + 's'}"
 
 
 def headline(test: Figures) -> str:

@@ -5,6 +5,7 @@ that an older DermLens trained, is brought up to date by `python -m core.evaluat
 the images alone is kept below `cache_root()`, so that the next training on them need not wait for it.
 """
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -17,10 +18,10 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from core.backbones import BACKBONES
+from core.backbones import BACKBONES, HEAD
 from core.config import TrainConfig
+from core.data import duplicates
 from core.data.dataset import Dataset
-from core.data.duplicates import near_duplicates
 from core.data.ham10000 import load_again
 from core.data.images import read_image
 from core.data.masks import find_masks
@@ -36,7 +37,7 @@ from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import write_results
 from core.evaluation.subgroups import subgroup_figures
 from core.evaluation.suspicion import label_table
-from core.models.classifier import load_model, sensor_of
+from core.models.classifier import build_classifier, load_model, sensor_of
 from core.models.features import feature_layers
 from core.models.joining import join
 from core.models.strangeness import fit_strangeness
@@ -175,24 +176,38 @@ def _subgroups(work: _Work) -> None:
 
 def _near_duplicates(work: _Work) -> None:
     images = work.dataset.images[["image_id", "path"]]
-    found = _remembered("near-duplicates", [work.dataset.fingerprint()], lambda: near_duplicates(images))
+    key = [work.dataset.fingerprint(), str(duplicates.RULES)]
+    found = _remembered("near-duplicates", key, lambda: duplicates.near_duplicates(images))
     work.run.write_csv(NEAR_DUPLICATES, found)
 
 
 def _suspicious_labels(work: _Work) -> None:
     """Every label with how suspicious it is."""
     images, seed = work.dataset.images, work.config.seed
-    found = _of_features(work, "suspicious-labels", lambda features: label_table(images, features, seed))
+    features = _untrained_features(work)
+    found = _of_features(work, "suspicious-labels", features, lambda: label_table(images, features, seed))
     work.run.write_csv(SUSPICIOUS_LABELS, found)
+
+
+def _untrained_features(work: _Work) -> np.ndarray:
+    """(n, k) of the network as it was before it learned: one that has learned a wrong label takes it for right."""
+    if work.config.train_from == HEAD:
+        return work.run.features()
+    config = dataclasses.replace(work.config, train_from=HEAD)
+    backbone = build_classifier(config)
+    outputs = TrunkCache(backbone.sensor, config).outputs(work.dataset, work.dataset.images, 0, work.progress.step)
+    return np.asarray(outputs[:, -backbone.pooled :]).astype(np.float16)
 
 
 def _image_map(work: _Work) -> None:
     images, seed = work.dataset.images[["image_id"]].reset_index(drop=True), work.config.seed
 
-    def make(features: np.ndarray) -> pd.DataFrame:
+    features = work.run.features()
+
+    def make() -> pd.DataFrame:
         return images.join(pd.DataFrame(image_map(features, seed), columns=["x", "y"]).round(4))
 
-    work.run.write_csv(IMAGE_MAP, _of_features(work, "image-map", make))
+    work.run.write_csv(IMAGE_MAP, _of_features(work, "image-map", features, make))
 
 
 def _mean_images(work: _Work) -> None:
@@ -205,11 +220,10 @@ def _mean_images(work: _Work) -> None:
     work.run.write_bytes(MEAN_IMAGES, _kept(path, read_bytes, write_bytes, make))
 
 
-def _of_features(work: _Work, what: str, make: Callable[[np.ndarray], pd.DataFrame]) -> pd.DataFrame:
-    """A table that is made from the run's features, or the one in the cache."""
-    features = work.run.features()
+def _of_features(work: _Work, what: str, features: np.ndarray, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """A table that is made from features, or the one in the cache."""
     key = [hashlib.sha256(features.tobytes()).hexdigest(), work.dataset.fingerprint(), str(work.config.seed)]
-    return _remembered(what, key, lambda: make(features))
+    return _remembered(what, key, make)
 
 
 def _heatmaps(work: _Work) -> None:

@@ -184,12 +184,10 @@ def calibration_figures(
     return figures
 
 
-def top_ece(
-    labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, seed: int = 0, bins: int = BINS
-) -> Figure:
+def top_ece(labels: np.ndarray, probabilities: np.ndarray, lesions: np.ndarray, seed: int = 0) -> Figure:
     """The `ece` of `calibration_figures` alone, with the same arguments."""
     _, said, held = _statements(labels, probabilities)[0]
-    return _calibration_error(said, held, bin_of(said, bins), bins, lesion_bootstrap(lesions, seed))
+    return _calibration_error(said, held, bin_of(said, BINS), BINS, lesion_bootstrap(lesions, seed))
 
 
 def expected_calibration_error(said: np.ndarray, held: np.ndarray, bins: int = BINS) -> float:

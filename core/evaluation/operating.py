@@ -70,7 +70,6 @@ def point_figures(
     positives: Sequence[str],
     threshold: float,
     seed: int = 0,
-    prevalence: float | None = None,
 ) -> dict[str, Any]:
     """What a threshold means: whoever reaches it is called positive.
 
@@ -81,7 +80,6 @@ def point_figures(
         positives: codes of the diagnoses that are looked for.
         threshold: of `score`.
         seed: of the bootstrap.
-        prevalence: where the predictive values are to hold; by default that of these images.
 
     Returns:
         positives, threshold, n, n_positive, prevalence, and with value, low and high: sensitivity, specificity, ppv,
@@ -89,7 +87,7 @@ def point_figures(
     """
     positive = is_positive(labels, positives)
     scores = score(probabilities, positives)
-    figures = threshold_figures(positive, scores, lesions, threshold, seed, prevalence)
+    figures = threshold_figures(positive, scores, lesions, threshold, seed)
     figures |= ranking_figures(positive, scores, lesions, seed)
     return {"positives": list(positives), "threshold": threshold, **figures}
 

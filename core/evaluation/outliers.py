@@ -13,6 +13,7 @@ other. What keeps other clinics' images in is that half and more of the known im
     refused = outliers.score(features) > limit
 """
 
+import zipfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import IO
@@ -21,9 +22,12 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.extmath import randomized_svd
 
+from core.errors import RunError
+
 DIRECTIONS = 64  # principal ones, each with its own variance: the rest share one
 PENALTY = 1e-3  # LogisticRegression's C: a plane through 2,000 dimensions must not lean on any one of them
 CHANGED_FACTOR = 1.5  # of images seen by another camera, harder than most, so many times more may be refused
+BLOCK = 4096  # images scored at a time: an image takes 66 kB meanwhile
 HELD_BACK = 5  # every fifth known image is not fitted, but shows how the two parts of the score spread
 
 
@@ -57,7 +61,9 @@ class Outliers:
         Returns:
             (n,) float64, higher is stranger; about 0 in the middle of the known images.
         """
-        return ((self._parts(features) - self.middle) / self.reach).sum(axis=1)
+        blocks = [features[start : start + BLOCK] for start in range(0, len(features), BLOCK)]
+        parts = np.concatenate([self._parts(block) for block in blocks]) if blocks else np.empty((0, 2))
+        return ((parts - self.middle) / self.reach).sum(axis=1)
 
     def save(self, file: str | Path | IO[bytes]) -> None:
         """Write as .npz, without pickles."""
@@ -78,25 +84,38 @@ class Outliers:
         return np.stack([np.log(distance + 1e-9), centred @ self.plane], axis=1)
 
 
-def fit_outliers(
-    features: np.ndarray, changed_features: np.ndarray, negatives: np.ndarray | None = None, seed: int = 0
-) -> Outliers:
+def read_outliers(path: Path) -> Outliers | None:
+    """The fitted score of a run or of an ensemble's member; None for a run of an older DermLens.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return Outliers.load(path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise RunError(
+            f"{path.name} must hold the fitted score for strange images. Received: {path} ({error}). "
+            "Make it anew: python -m core.evaluation --run ID --again"
+        ) from error
+
+
+def fit_outliers(features: np.ndarray, changed_features: np.ndarray, negatives: np.ndarray | None = None) -> Outliers:
     """Fit on features of training images alone.
 
     Args:
-        features: (n, k) of training images; as many of them are taken as half of the changed ones.
+        features: (n, k) of training images, best half as many as changed ones.
         changed_features: (m, k) of training images seen by another camera (`core.data.camera`).
         negatives: (j, k) of what is no dermatoscopy (`core.data.strangers`); None leaves the plane out.
-        seed: which images are taken.
     """
-    some = np.random.default_rng(seed).permutation(len(features))[: max(1, len(changed_features) // 2)]
-    known = np.concatenate([_tamed(features[some]), _tamed(changed_features)])
+    known = np.concatenate([_tamed(features), _tamed(changed_features)])
     held = np.arange(len(known)) % HELD_BACK == 0
     fitted = known[~held]
     mean, spread = fitted.mean(axis=0), fitted.std(axis=0) + 1e-6
     centred = (fitted - mean) / spread
     first = min(DIRECTIONS, *(side - 1 for side in centred.shape))
-    _, scales, directions = randomized_svd(centred.astype(np.float32), first, random_state=seed)
+    _, scales, directions = randomized_svd(centred.astype(np.float32), first, random_state=0)
     variances = scales.astype(np.float64) ** 2 / len(centred)
     rest = (centred.var(axis=0).sum() - variances.sum()) / (centred.shape[1] - first)
     plane = np.zeros_like(mean) if negatives is None else _plane(centred, (_tamed(negatives) - mean) / spread)

@@ -39,14 +39,14 @@ def resized(heatmap: np.ndarray, size: int) -> np.ndarray:
     return np.maximum(grown, 0.0)
 
 
-def random_map(generator: np.random.Generator, grid: int = RANDOM_GRID) -> np.ndarray:
-    """(grid, grid) float32, 0 to 1: a map that knows nothing, as coarse as a real one."""
-    return generator.random((grid, grid), np.float32)
+def random_map(generator: np.random.Generator) -> np.ndarray:
+    """(7, 7) float32, 0 to 1: a map that knows nothing, as coarse as a real one."""
+    return generator.random((RANDOM_GRID, RANDOM_GRID), np.float32)
 
 
-def centred_gaussian(size: int, share: float = 0.25) -> np.ndarray:
+def centred_gaussian(size: int) -> np.ndarray:
     """(size, size) float32: a map that knows only that lesions are photographed in the middle."""
-    line = np.exp(-0.5 * ((np.arange(size) + 0.5 - size / 2) / (share * size)) ** 2).astype(np.float32)
+    line = np.exp(-0.5 * ((np.arange(size) + 0.5 - size / 2) / (0.25 * size)) ** 2).astype(np.float32)
     return np.outer(line, line)
 
 

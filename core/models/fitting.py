@@ -172,14 +172,13 @@ def fit(
         rate = max(rates)
         loss, logits, order = _one_epoch(config, progress, _at_rates(optimizer, rates, train_step), train, state.epoch)
         if not np.isfinite(logits).all():
-            raise RunError(
-                f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
-                f"Start a new run with a lower --learning-rate than {rate:g}."
-            )
+            raise RunError(_run_away(state, rate))
         seconds = time.monotonic() - started
         row: dict[str, Any] = {"phase": "training", "epoch": state.epoch + 1, "loss": loss}
         row |= epoch_figures(train.labels[order], logits)
         row |= _validate(predict, validation, objective)
+        if not np.isfinite(row["val_loss"]):
+            raise RunError(_run_away(state, rate))
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}
         kept = _keep(kept, top, config, state, row["val_balanced_accuracy"] > state.best)
         _take_note(state, config, row)
@@ -192,6 +191,13 @@ def fit(
     run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
     for variable, value in zip(model.variables, kept, strict=True):
         variable.assign(value)
+
+
+def _run_away(state: FitState, rate: float) -> str:
+    return (
+        f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
+        f"Start a new run with a lower --learning-rate than {rate:g}."
+    )
 
 
 def step_rates(config: TrainConfig, state: FitState, steps: int) -> list[float]:
@@ -382,12 +388,22 @@ def _in_words(row: dict[str, Any]) -> str:
 
 def _save(run: Run, top: keras.Model, optimizer: keras.Optimizer, state: FitState, kept: list[np.ndarray]) -> None:
     arrays = {f"top_{index}": variable.numpy() for index, variable in enumerate(top.variables)}
-    arrays |= {f"optimizer_{index}": variable.numpy() for index, variable in enumerate(optimizer.variables)}
+    optimized, scale = _of_optimizer(optimizer)
+    arrays |= {f"optimizer_{index}": variable.numpy() for index, variable in enumerate(optimized)}
+    arrays |= {f"scale_{index}": variable.numpy() for index, variable in enumerate(scale)}
     # called so since it could only be the best epoch's: a run goes on from an older checkpoint too
     arrays |= {f"best_{index}": value for index, value in enumerate(kept)}
     stream = io.BytesIO()
     np.savez(stream, state=np.array(json.dumps(asdict(state))), **arrays)
     write_bytes(run.folder / CHECKPOINT, stream.getvalue())
+
+
+def _of_optimizer(optimizer: keras.Optimizer) -> tuple[list[keras.Variable], list[keras.Variable]]:
+    """What it is in any precision, and the scale of the loss, which mixed precision has besides: a run that a GPU began
+    goes on without one."""
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return optimizer.inner_optimizer.variables, [optimizer.step_counter, optimizer.dynamic_scale]
+    return optimizer.variables, []
 
 
 def _restore(run: Run, top: keras.Model, optimizer: keras.Optimizer) -> tuple[FitState, list[np.ndarray]] | None:
@@ -397,7 +413,10 @@ def _restore(run: Run, top: keras.Model, optimizer: keras.Optimizer) -> tuple[Fi
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            for prefix, variables in (("top", top.variables), ("optimizer", optimizer.variables)):
+            optimized, scale = _of_optimizer(optimizer)
+            if "scale_0" not in arrays:  # begun without mixed precision: the scale is found anew
+                scale = []
+            for prefix, variables in (("top", top.variables), ("optimizer", optimized), ("scale", scale)):
                 for index, variable in enumerate(variables):
                     variable.assign(arrays[f"{prefix}_{index}"])
             kept = [arrays[f"best_{index}"] for index in range(len(top.variables))]

@@ -55,7 +55,15 @@ def tested(runs: list[Run]) -> pd.DataFrame:
 
     Returns:
         The columns of `predictions.csv` without split, and fold and lesion_id.
+
+    Raises:
+        ConfigError: they learned from different images.
     """
+    if len({run.manifest()["data"]["fingerprint"] for run in runs}) > 1:
+        raise ConfigError(
+            f"Folds are parts of one data set. Received: {', '.join(run.id for run in runs)}, whose images differ. "
+            "Bring the images back and train those that differ again, or give another --name."
+        )
     tables = []
     for run in runs:
         table = run.predictions().query("split == 'test'").drop(columns="split")

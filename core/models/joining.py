@@ -123,6 +123,11 @@ def check_together(members: Sequence[Run]) -> None:
     for member in members:
         if not member.usable:
             raise RunError(f"Only finished runs are joined. Received: run {member.id!r}, {member.status().state}.")
+        if member.predictions().empty:
+            raise RunError(
+                f"Runs that are joined keep what they answered. Received: run {member.id!r}, a published copy without. "
+                "Take the run itself."
+            )
     for what, of in (
         ("split", lambda manifest: manifest["split"]["fingerprint"]),
         ("images", lambda manifest: manifest["data"]["fingerprint"]),

@@ -4,12 +4,13 @@ Each is an ordinary run: the same command goes on where it was stopped.
 """
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from core import engines
 from core.config import TrainConfig, plain_type
-from core.data.ham10000 import check_named_folder, named_folders
+from core.data.ham10000 import named_folders, settled
 from core.errors import ConfigError
 from core.models.cluster import ADDRESS_HELP, use
 from core.models.spread import CORES, spread
@@ -43,14 +44,14 @@ def base_config(options: argparse.Namespace) -> TrainConfig:
     """
     if min(options.jobs, options.cores) < 1:
         raise ConfigError(f"--jobs and --cores are at least 1. Received: {options.jobs} and {options.cores}.")
+    if options.name and not re.fullmatch(r"\w[\w.-]*", options.name):
+        raise ConfigError(f"--name takes letters, digits, '_', '-' and '.'. Received: {options.name!r}. Correct it.")
     engines.use(options.engine)
     use(options.ray)
     settings = dict(_setting(text) for text in options.set)
     if options.data_dir:
         settings |= named_folders(options.data_dir)
-    config = configured(options.recipe, settings).anywhere()
-    check_named_folder(config)
-    return config
+    return settled(configured(options.recipe, settings))
 
 
 def prepared(config: TrainConfig, folder: Path, name: str, note: str = "") -> Run:

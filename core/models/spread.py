@@ -15,7 +15,7 @@ from pathlib import Path
 from core.engines import THREADS
 from core.errors import ClusterError, DermLensError, TrainingStopped
 from core.models.cluster import ENVIRONMENT, connect
-from core.places import PROJECT, cache_root, runs_root
+from core.places import PROJECT, places
 from core.runs.jobs import give_way, stop_on_signal, take_up, taken_out
 from core.runs.run import LOG, STOP_REQUEST, Run
 
@@ -75,7 +75,7 @@ def _on_cluster(runs: list[Run], address: str, cores: int, wait: Callable[[], No
     largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     cores = max(1, min(cores, int(largest)))  # who asks for more than there is waits for ever
     settings = {name: value for name, value in os.environ.items() if name.startswith("DERMLENS_")}
-    settings |= _places()
+    settings |= places()
     settings |= {ENVIRONMENT: "", THREADS: str(cores), "TF_CPP_MIN_LOG_LEVEL": "3"}
     # max_calls: a process for each training, as on one machine; its memory is free again afterwards
     task = ray.remote(num_cpus=cores, max_retries=RETRIES, max_calls=1, runtime_env={"env_vars": settings})(_as_task)
@@ -103,11 +103,6 @@ def _outcome(ray, reference) -> str:
         return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
-def _places() -> dict[str, str]:
-    """Where this process writes, for one with another working folder."""
-    return {"DERMLENS_RUNS": str(runs_root().resolve()), "DERMLENS_CACHE": str(cache_root().resolve())}
-
-
 def _ask_to_stop(runs: list[Run]) -> None:
     for run in runs:
         if not run.usable:
@@ -125,7 +120,7 @@ def _as_process(run: Run, settings: dict[str, str]) -> str:
         return TAKEN_OUT
     with (run.folder / LOG).open("ab") as log:
         command = (sys.executable, "-u", "-m", "core.models.spread", str(run.folder))
-        environment = settings | os.environ | _places()
+        environment = settings | os.environ | places()
         subprocess.run(
             command, cwd=PROJECT, env=environment, stdout=log, stderr=log, start_new_session=True, check=False
         )

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from core.config import TrainConfig
 from core.data.dataset import Dataset
 from core.data.images import model_input, read_image
 from core.data.strangers import stranger
+from core.errors import ConfigError
 from core.evaluation.outliers import fit_outliers
 from core.evaluation.trust import Strangeness
 from core.models.trunk_cache import TrunkCache
@@ -49,15 +51,19 @@ def fit_strangeness(
         The scores that results are made from.
     """
     phase = progress.status.phase
+    train = np.random.default_rng(config.seed).permutation(np.flatnonzero(splits["split"] == "train"))
+    some = np.sort(train[:CHANGED_IMAGES])
+    needs = {cache.entry(dataset, dataset.images, 0): len(splits)}
+    needs[cache.entry(dataset, dataset.images.iloc[some], CHANGED_VIEW)] = len(some)
+    with suppress(ConfigError):  # larger than the cache may grow: a finished training does not fail for that
+        cache.make_room(needs)
     progress.phase(phase, "Features of every image.")
     features = np.asarray(cache.outputs(dataset, dataset.images, 0, progress.step))
     stream = io.BytesIO()
     np.save(stream, features[:, -pooled:].astype(np.float16))
     run.write_bytes(FEATURES, stream.getvalue())
 
-    train = np.random.default_rng(config.seed).permutation(np.flatnonzero(splits["split"] == "train"))
     progress.phase(phase, "Training images as other cameras would have taken them.")
-    some = np.sort(train[:CHANGED_IMAGES])
     held = np.flatnonzero(splits["split"] == "calibration")[:CHANGED_HELD]
     changed, changed_held = (
         np.asarray(cache.outputs(dataset, dataset.images.iloc[rows], CHANGED_VIEW, progress.step))
@@ -65,7 +71,8 @@ def fit_strangeness(
     )
     progress.phase(phase, "Drawn pictures that are no dermatoscopy.")
     strangers = _strangers(cache, config, dataset, train, progress.step)
-    outliers = fit_outliers(features[train], changed, strangers)
+    known = features[train[: max(1, len(some) // 2)]]  # that half and more are seen by another camera keeps others in
+    outliers = fit_outliers(known, changed, strangers)
     stream = io.BytesIO()
     outliers.save(stream)
     run.write_bytes(OUTLIERS, stream.getvalue())
@@ -77,10 +84,12 @@ def _strangers(
 ) -> np.ndarray:
     """(j, k): features of drawn pictures that are no dermatoscopy."""
     size = cache.trunk.input.shape[1]
-    familiar = [model_input(read_image(path), size) for path in dataset.images["path"].iloc[train[:FAMILIAR]]]
+    parts = dataset.images.iloc[train[:FAMILIAR]]  # never of an image that is tested: another split has others
+    familiar = [model_input(read_image(path), size) for path in parts["path"]]
 
     def draw(number: int) -> np.ndarray:
         return model_input(stranger(np.random.default_rng([config.seed, number]), familiar), size)
 
-    what = f"strangers {STRANGERS_VERSION}, seed {config.seed}, {dataset.fingerprint()}"
+    contents = ",".join(dataset.contents[image_id] for image_id in parts["image_id"])
+    what = f"strangers {STRANGERS_VERSION}, seed {config.seed}, {contents}"
     return np.asarray(cache.of_drawn(what, draw, min(STRANGERS, len(train)), step))

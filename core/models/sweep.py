@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.backbones import ALL
 from core.config import TrainConfig
 from core.diagnoses import RESEARCH_NOTICE, notices
 from core.errors import ConfigError, command
@@ -105,7 +106,9 @@ class Trial:
         return prepared(self.config, folder, f"Sweep {self.sweep}, trial {self.number}", note)
 
     def trunk(self) -> tuple:
-        """What its trunk outputs may depend on: trials that have this in common share them."""
+        """What its trunk outputs may depend on: those that have this in common share them; without a trunk, none do."""
+        if self.config.train_from == ALL:
+            return (self.number,)
         settings = dataclasses.fields(self.config)
         below = [item.name for item in settings if item.metadata["group"] in ("Data", "Network", "Augmentation")]
         return tuple(getattr(self.config, name) for name in below if name not in ABOVE)

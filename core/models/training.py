@@ -189,11 +189,8 @@ def _split(run: Run, config: TrainConfig, dataset: Dataset) -> pd.DataFrame:
         splits = split_by_lesion(dataset.images, config.seed, excluded, dataset.added, config.tested_fold)
         run.write_csv(SPLITS, splits)
     check_no_leak(splits)
-    before = run.manifest().get("data", {}).get("fingerprint")
-    if splits["image_id"].tolist() != dataset.images["image_id"].tolist() or before not in (
-        None,
-        dataset.fingerprint(),
-    ):
+    before = run.manifest().get("data", {})
+    if splits["image_id"].tolist() != dataset.images["image_id"].tolist() or (before and not dataset.is_as_in(before)):
         raise DatasetError(
             f"A run goes on with the data it began with. Received: {dataset.folder}, which has changed since. "
             "Bring the data back, or start a new run."
@@ -210,6 +207,11 @@ def _taught(run: Run, config: TrainConfig, splits: pd.DataFrame, dataset: Datase
         raise RunError(
             f"A teacher is a finished run with the same split, or it would tell what the test part holds. Received: "
             f"run {teacher.id!r}. Take another teacher, or its --seed and its images."
+        )
+    if teacher.predictions().empty or not dataset.is_as_in(teacher.manifest()["data"]):
+        raise RunError(
+            f"A teacher keeps what it said of the very images that are learned from. Received: run {teacher.id!r}, a "
+            "published copy or one whose images, or people, have changed since. Take the run itself, or another one."
         )
     said = teacher.predictions().set_index("image_id")[LOGIT_COLUMNS]
     train = (splits["split"] == "train").to_numpy()
@@ -301,6 +303,7 @@ def _inputs(
 def _write_manifest(
     run: Run, config: TrainConfig, dataset: Dataset, splits: pd.DataFrame, classifier: Classifier
 ) -> None:
+    share = float((splits["split"] == "train").sum() / (splits["split"] != EXCLUDED).sum())
     run.write_json(
         MANIFEST,
         {
@@ -320,6 +323,7 @@ def _write_manifest(
                 "extra_near_duplicates": len(dataset.near),
                 "fingerprint": dataset.fingerprint(),
                 "fingerprint_alone": dataset.fingerprint(with_added=False),
+                "people": dataset.people_fingerprint() if config.patient else None,
                 "images": len(dataset.images),
                 "lesions": int(dataset.images["lesion_id"].nunique()),
                 "synthetic": dataset.synthetic,
@@ -329,7 +333,7 @@ def _write_manifest(
                 "fingerprint": split_fingerprint(splits),
                 "counts": {part: int((splits["split"] == part).sum()) for part in PARTS},
                 "excluded": int((splits["split"] == EXCLUDED).sum()),
-                "leakage": [asdict(row) for row in leakage_report(splits)],
+                "leakage": [asdict(row) for row in leakage_report(splits, share)],
             },
             "packages": {"python": sys.version.split()[0]} | {name: version(name) for name in PACKAGES},
             "git_commit": _git_commit(),

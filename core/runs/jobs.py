@@ -15,9 +15,9 @@ import filelock
 import psutil
 
 from core.config import TrainConfig
-from core.data.ham10000 import check_named_folder
+from core.data.ham10000 import settled
 from core.errors import RunBusyError, RunError
-from core.places import PROJECT, runs_root
+from core.places import PROJECT, places, runs_root
 from core.runs.all_runs import list_runs
 from core.runs.run import ACTIVE, LOG, STOP_REQUEST, Run
 from core.runs.status import Status
@@ -58,8 +58,7 @@ def start(config: TrainConfig, folder: Path | None = None, wait: bool = False) -
         RunBusyError: a training is under way, and it was not to wait.
         RunError: the folder of runs cannot be written, or no process can be started.
     """
-    config = config.anywhere()
-    check_named_folder(config)
+    config = settled(config)
     with one_start_at_a_time():
         if not wait:
             _refuse_when_busy()
@@ -248,6 +247,7 @@ def _process(run: Run, command: tuple[str, ...]) -> dict[str, Any]:
             process = subprocess.Popen(
                 command,
                 cwd=PROJECT,
+                env=os.environ | places(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -113,7 +113,7 @@ class Progress:
         if self.run.stop_requested():
             finished = self.status.state == "finished"
             command = "python -m core.evaluation --run" if finished else "python train.py --resume"
-            raise TrainingStopped(f"Stopped on request. Go on with: {command} {self.run.id}")
+            raise TrainingStopped(f"Stopped on request. Go on with: {command} {self.run.called}")
 
     def _end(self, state: str, message: str, error: str | None = None) -> None:
         phase = "done" if state == "finished" else self.status.phase

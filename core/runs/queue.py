@@ -4,6 +4,7 @@ import dataclasses
 import time
 
 from core.errors import RunError, TrainingStopped
+from core.places import runs_root
 from core.runs.all_runs import list_runs
 from core.runs.jobs import active_run, one_start_at_a_time, taken_out
 from core.runs.run import Run
@@ -25,8 +26,8 @@ def wait_for_turn(run: Run) -> None:
     said = None
     while True:
         if taken_out(run, "Stopped while it waited."):
-            raise TrainingStopped(f"Stopped while it waited. Go on with: python train.py --resume {run.id}")
-        with one_start_at_a_time(run.folder.parent):
+            raise TrainingStopped(f"Stopped while it waited. Go on with: python train.py --resume {run.called}")
+        with one_start_at_a_time():
             first = _first_before(run)
             if first is None:
                 run.write_status(dataclasses.replace(status, state="running", message="Starting."))
@@ -40,11 +41,14 @@ def wait_for_turn(run: Run) -> None:
 
 def _first_before(run: Run) -> str | None:
     """The id of a run whose turn is before this one's; None when it is this one's."""
-    root = run.folder.parent
-    first = active_run(root)
-    if first is not None and first.id != run.id:
-        return first.id
-    return next((other.id for other in list_runs(root) if other.id != run.id and _is_examined(other)), None)
+    for root in dict.fromkeys((runs_root().resolve(), run.folder.parent.resolve())):
+        first = active_run(root)
+        if first is not None and first.id != run.id:
+            return first.id
+        examined = next((other for other in list_runs(root) if other.id != run.id and _is_examined(other)), None)
+        if examined is not None:
+            return examined.id
+    return None
 
 
 def _is_examined(run: Run) -> bool:

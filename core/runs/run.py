@@ -1,6 +1,7 @@
 """A run is a folder. This module knows every file name in it; `core.runs.files` writes each one atomically."""
 
 import dataclasses
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ class Run:
     """
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder).resolve()
+        self.folder = Path(os.path.abspath(folder))  # a link stays one: what is beside it is where the link is
         if not (self.folder / CONFIG).is_file():
             raise RunNotFoundError(f"A run folder holds a {CONFIG}. Received: {str(folder)!r}, which has none.")
 
@@ -82,6 +83,11 @@ class Run:
     def id(self) -> str:
         """The folder's name."""
         return self.folder.name
+
+    @property
+    def called(self) -> str:
+        """What a command line calls it: its id where that is found, else its folder."""
+        return self.id if self.folder.parent == Path(os.path.abspath(runs_root())) else str(self.folder)
 
     @classmethod
     def create(cls, config: TrainConfig, folder: Path | str | None = None) -> "Run":

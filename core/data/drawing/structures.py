@@ -22,13 +22,13 @@ def irregular_dots(rng: np.random.Generator, where: Map, keep: float = 0.3) -> M
     return blur(spots(rng, uneven, 19, (1.5, 6.0), keep), 1.2)
 
 
-def streaks(rng: np.random.Generator, shape: Outline, count: int = 26) -> Map:
+def streaks(rng: np.random.Generator, shape: Outline) -> Map:
     """Return radial lines and bulbs on one side of the border (radial streaming, pseudopods)."""
     drawing = np.zeros((CANVAS, CANVAS), np.uint8)
     middle, facing = CANVAS / 2, rng.uniform(0, 2 * np.pi)
     ys, xs = np.nonzero(np.abs(shape.depth) < 0.02)
     angles = np.arctan2(ys - middle, xs - middle)
-    for angle in facing + rng.normal(0, 0.6, count):
+    for angle in facing + rng.normal(0, 0.6, 26):
         nearest = int(np.argmin(np.abs(np.angle(np.exp(1j * (angles - angle))))))
         start = np.array([xs[nearest], ys[nearest]], np.float64)
         away = (start - middle) / (np.hypot(*(start - middle)) + 1e-6)

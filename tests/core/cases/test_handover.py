@@ -17,10 +17,10 @@ from core.config import TrainConfig
 from core.data.decisions import EXCLUDE, Decisions
 from core.data.folders import CONTRARY_TWINS, TWINS
 from core.data.ham10000 import (
-    check_named_folder,
     extra_folders,
     index_dataset,
     load_dataset,
+    settled,
 )
 from core.data.images import read_image
 from core.data.splits import EXCLUDED, split_by_lesion, torn_lesions
@@ -193,13 +193,13 @@ def test_two_images_of_one_name_are_refused(tiny_data, extra):
 def test_extra_folders_are_named_as_in_a_path_and_checked_before_a_run(tiny_data, extra, tmp_path):
     config = TrainConfig(data_dir=str(tiny_data), extra_data=f"{extra}{os.pathsep}{tiny_data}")
     assert extra_folders(config) == [extra, tiny_data] and extra_folders(TrainConfig()) == []
-    check_named_folder(config)
+    settled(config)
     (tmp_path / "empty").mkdir()
     for wrong in (tmp_path / "nowhere", tmp_path / "empty"):
         with pytest.raises(DatasetError):
-            check_named_folder(dataclasses.replace(config, extra_data=str(wrong)))
+            settled(dataclasses.replace(config, extra_data=str(wrong)))
         with pytest.raises(DatasetError):
-            check_named_folder(TrainConfig(dataset="synthetic", extra_data=str(wrong)))
+            settled(TrainConfig(dataset="synthetic", extra_data=str(wrong)))
 
 
 @pytest.mark.usefixtures("no_conversion")

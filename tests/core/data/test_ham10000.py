@@ -451,3 +451,44 @@ def test_an_image_id_with_the_files_ending_is_its_image(tiny_data, tmp_path):
     found = ham10000.index_dataset(folder)
     assert found.left_out == {}
     assert set(found.images["image_id"]) == set(table["image_id"])
+
+
+def test_two_different_files_of_one_name_are_a_fault_and_the_same_file_twice_is_none(folder):
+    draw(folder / "a" / "one.jpg", folder / "a" / "two.jpg", folder / "a" / "three.jpg")
+    (folder / "b").mkdir()
+    (folder / "b" / "one.jpg").write_bytes((folder / "a" / "one.jpg").read_bytes())
+    (folder / "b" / "two.jpg").write_bytes((folder / "a" / "two.jpg").read_bytes() + b"edited")
+    Image.new("RGB", (8, 6)).save(folder / "b" / "three.png")
+    write(folder, rows("one", "two", "three"))
+    assert "2 names of two different image files: three, two" in refusal(folder).replace("two, three", "three, two")
+    assert load_dataset(folder, skip_damaged=True).images["image_id"].tolist() == ["one"]
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
+    def listed(place, onerror, followlinks):
+        onerror(PermissionError(13, "Permission denied", str(folder / "images")))
+        return []
+
+    monkeypatch.setattr("core.data.walking.os.walk", listed)
+    with pytest.raises(DatasetError, match=r"images \(Permission denied\)"):
+        load_dataset(folder)
+
+
+@pytest.mark.parametrize("word", ["NA", "NaN", "None", "null", "n/a"])
+def test_no_lesion_is_no_common_lesion_whatever_another_program_writes_for_it(folder, word):
+    draw(folder / "one.jpg", folder / "two.jpg")
+    write(folder, [f"{word},{name},nv,histo,50.0,{word},back" for name in ("one", "two")])
+    assert "2 rows without a lesion_id" in refusal(folder)
+    images = load_dataset(folder, need_lesions=False).images
+    assert images["lesion_id"].tolist() == ["one", "two"] and set(images["sex"]) == {""}
+
+
+def test_the_folder_of_the_environment_is_settled_for_every_process(folder, monkeypatch):
+    draw(folder / "one.jpg")
+    write(folder, rows("one"))
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv(ham10000.ENVIRONMENT, folder.name)
+    assert ham10000.settled(TrainConfig()).data_dir == str(folder)
+    assert ham10000.settled(TrainConfig(dataset="synthetic")).data_dir is None
+    monkeypatch.delenv(ham10000.ENVIRONMENT)
+    assert ham10000.settled(TrainConfig()).data_dir is None

@@ -1,10 +1,12 @@
 """Examining a finished run: every part is written, what is there is not made again, and nothing takes the run away."""
 
+import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 
+from core.data import duplicates
 from core.data.ham10000 import load_dataset
 from core.diagnoses import CODES
 from core.errors import DatasetError, RunError
@@ -69,7 +71,8 @@ def test_it_stays_finished_and_says_that_it_was_examined(examined):
 def test_only_what_is_missing_is_made(examined, monkeypatch):
     before = {name: (examined.folder / name).stat().st_mtime_ns for name in PARTS}
     (examined.folder / SUBGROUPS).unlink()
-    for name in ("near_duplicates", "label_table", "image_map", "measure_heatmaps"):
+    monkeypatch.setattr(duplicates, "near_duplicates", lambda *_: pytest.fail("made again"))
+    for name in ("label_table", "image_map", "measure_heatmaps"):
         monkeypatch.setattr(examination, name, lambda *_: pytest.fail("made again"))
     examine(examined)
     after = {name: (examined.folder / name).stat().st_mtime_ns for name in PARTS}
@@ -79,7 +82,7 @@ def test_only_what_is_missing_is_made(examined, monkeypatch):
 def test_what_depends_on_the_images_alone_is_not_made_for_the_next_run(examined, tiny_run, tmp_path, monkeypatch):
     from core.runs.run import Run
 
-    monkeypatch.setattr(examination, "near_duplicates", lambda *_: pytest.fail("made again"))
+    monkeypatch.setattr(duplicates, "near_duplicates", lambda *_: pytest.fail("made again"))
     monkeypatch.setattr(examination, "assess_quality", lambda *_: pytest.fail("made again"))
     monkeypatch.setattr(examination, "mean_images", lambda *_: pytest.fail("made again"))
     monkeypatch.setattr(examination, "measure_heatmaps", lambda *_: {})
@@ -120,6 +123,17 @@ def test_features_that_were_deleted_are_made_again(examined, tmp_path):
     assert np.array_equal(run.features(), examined.features())
     assert run.suspicious_labels().equals(examined.suspicious_labels())
     assert run.calibration() == examined.calibration()
+
+
+def test_labels_are_judged_by_a_network_that_has_not_learned_them(examined, tmp_path):
+    from core.runs.progress import Progress
+    from core.runs.run import Run
+
+    run = Run(shutil.copytree(examined.folder, tmp_path / "block"))
+    run.write_bytes(FEATURES, b"what the trained network makes of them")
+    config = dataclasses.replace(run.config(), train_from="block7")
+    work = examination._Work(run, config, load_dataset(config.data_dir), run.splits(), Progress(run, 1))
+    assert np.array_equal(examination._untrained_features(work), examined.features()), "as where the head alone learned"
 
 
 def test_images_that_are_gone_leave_the_run_as_it_was(examined, tmp_path, monkeypatch):

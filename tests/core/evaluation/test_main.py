@@ -11,12 +11,16 @@ import pytest
 from core.config import TrainConfig
 from core.data.ham10000 import load_dataset
 from core.diagnoses import CODES, RESEARCH_NOTICE, SYNTHETIC_NOTICE
+from core.errors import RunError
+from core.evaluation import __main__ as command
 from core.evaluation.__main__ import as_table, main
 from core.evaluation.calibration import Calibration
 from core.evaluation.metrics import evaluate
 from core.evaluation.model_card import model_card
 from core.evaluation.trust import Trust
-from core.runs.run import Run, Status
+from core.models.joining import check_together
+from core.runs.run import MANIFEST, PREDICTIONS, SPLITS, Run, Status
+from core.submission import balanced_scores
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +158,32 @@ def test_figures_that_are_unknown_are_dashes_in_the_table():
     dermatofibroma = next(line for line in text.splitlines() if line.startswith("Dermatofibroma"))
     assert dermatofibroma.split() == ["Dermatofibroma", "0", "-", "1.000", "-", "-", "-"]
     assert "macro AUC          unknown" in text
+
+
+def test_examined_as_json_nothing_else_is_printed(served_run, monkeypatch, capsys):
+    monkeypatch.setattr(command, "examine", lambda run, again: print("[examination] told on the way"))
+    assert main(["--run", served_run.id, "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["n"] == served_run.metrics()["test"]["n"]
+    assert "told on the way" in printed.err
+
+
+@pytest.mark.parametrize("options", [["--again", "--data-dir", "."], ["--skip-damaged"]])
+def test_an_option_that_would_do_nothing_is_refused(served_run, options, capsys):
+    assert main(["--run", served_run.id, *options]) == 1
+    assert "Leave it out" in capsys.readouterr().err
+
+
+def test_a_published_copy_says_what_it_lacks(served_run, capsys):
+    """It names no folder of images and tells nothing of them."""
+    manifest = served_run.manifest()
+    del manifest["data"]["folder"]
+    served_run.write_json(MANIFEST, manifest)
+    for name in (PREDICTIONS, SPLITS):
+        (served_run.folder / name).unlink()
+    assert main(["--run", served_run.id]) == 1
+    assert "a published copy, which names no folder" in capsys.readouterr().err
+    with pytest.raises(RunError, match="a published copy without"):
+        check_together([served_run, served_run])
+    with pytest.raises(RunError, match="--scores calibrated"):
+        balanced_scores(served_run, np.zeros((1, 7)))

@@ -14,8 +14,9 @@ from core.config import TrainConfig
 from core.errors import ConfigError, RunError
 from core.models import devices
 from core.models.devices import AtOnce, Gpu, Machine
-from core.models.fitting import Objective, _train_step
+from core.models.fitting import FitState, Objective, _of_optimizer, _restore, _save, _train_step
 from core.places import PROJECT
+from core.runs.run import Run
 
 OBJECTIVE = Objective(np.linspace(0.5, 2, 7).astype(np.float32), np.zeros(7, np.float32), 0.1)
 DICE = np.random.default_rng(5)
@@ -189,3 +190,23 @@ def test_two_devices_step_as_one_and_go_on_as_if_unbroken(tmp_path):
     command = [sys.executable, "-c", TWO_DEVICES, str(Path(__file__).parent), str(tmp_path)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0 and "alike" in done.stdout, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize(("first", "then"), [(True, False), (False, True), (True, True)])
+def test_a_training_goes_on_in_another_precision(tmp_path, first, then):
+    """What a GPU began, a machine without one ends."""
+    run, saved = Run.create(AUTO, tmp_path / "run"), None
+    for mixed in (first, then):
+        machine = Machine(mixed=mixed)
+        model = machine.trainable(network())
+        optimizer = machine.optimizer(lambda: keras.optimizers.Adam(0.01), model.trainable_variables)
+        if saved is not None:
+            state, _ = _restore(run, model, optimizer)
+            assert state.epoch == 2
+            now = [variable.numpy() for variable in (*model.variables, *_of_optimizer(optimizer)[0])]
+            for left, right in zip(now, saved, strict=True):
+                np.testing.assert_array_equal(left, right)
+        _train_step(model, optimizer, OBJECTIVE, machine)(PIXELS, LABELS, TAUGHT, PARTNERS, SHARES)
+        kept = [variable.numpy() for variable in model.variables]
+        _save(run, model, optimizer, FitState(0.01, epoch=2), kept)
+        saved = [variable.numpy() for variable in (*model.variables, *_of_optimizer(optimizer)[0])]

@@ -1,5 +1,7 @@
 """Refusal as a whole: features of a real network, fitted on few real images, and tried on photos and drawings."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -9,10 +11,11 @@ from benchmarks.refusal import CAMERAS, not_dermatoscopy
 from core.backbones import BACKBONES
 from core.config import TrainConfig
 from core.data.camera import other_camera
-from core.data.ham10000 import index_dataset
+from core.data.ham10000 import index_dataset, load_dataset
 from core.data.images import model_input, read_image
 from core.data.strangers import stranger
 from core.evaluation.outliers import fit_outliers, threshold
+from core.models import strangeness
 from core.models.classifier import build_classifier
 from core.models.features import feature_layers
 from core.models.frozen import frozen
@@ -60,3 +63,21 @@ def test_photos_are_refused_and_other_cameras_are_not(real_data):
 def _compiled(sensor: keras.Model):
     signature = [tf.TensorSpec((None, *sensor.input.shape[1:]), tf.uint8)]
     return frozen(tf.function(lambda pixels: sensor(tf.cast(pixels, tf.float32), training=False), signature))
+
+
+def test_what_is_drawn_for_one_split_is_not_taken_for_another(tiny_data):
+    """Strangers hold pieces of training images: of another split, these are tested."""
+    dataset, config = load_dataset(tiny_data), TrainConfig()
+    asked = []
+
+    class Cache:
+        trunk = SimpleNamespace(input=np.empty((1, 32, 32, 3)))
+
+        def of_drawn(self, what, draw, count, step):
+            asked.append(what)
+            return np.empty((count, 2))
+
+    rows = np.arange(len(dataset.images))
+    for train in (rows[:20], rows[:20], rows[10:30]):
+        strangeness._strangers(Cache(), config, dataset, train, lambda *_: None)
+    assert asked[0] == asked[1] != asked[2]

@@ -1,6 +1,7 @@
 """Folds test every image once, by an ordinary run that has not seen its lesion."""
 
 import dataclasses
+import shutil
 
 import pandas as pd
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from core.errors import ConfigError
 from core.models import folds
 from core.models import spread as spreading
-from core.runs.run import Run
+from core.runs.run import MANIFEST, Run
 
 pytestmark = pytest.mark.usefixtures("no_conversion")
 
@@ -57,3 +58,20 @@ def test_a_fold_is_one_of_the_folds(tiny_config):
         dataclasses.replace(tiny_config, folds=3, fold=4)
     with pytest.raises(ConfigError, match="--folds 0"):
         dataclasses.replace(tiny_config, fold=2)
+
+
+def test_folds_of_two_data_sets_are_not_taken_together(tiny_run, tmp_path):
+    one, other = (Run(shutil.copytree(tiny_run.folder, tmp_path / name)) for name in ("one", "other"))
+    manifest = other.manifest()
+    other.write_json(MANIFEST, manifest | {"data": manifest["data"] | {"fingerprint": "of other images"}})
+    with pytest.raises(ConfigError, match="one, other, whose images differ"):
+        folds.tested([one, other])
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "", "two words", "-x"])
+def test_a_name_that_is_no_name_of_a_folder_is_refused(tiny_data, runs_folder, name, capsys):
+    command = ["--data-dir", str(tiny_data), "--folds", "2", f"--name={name}"]
+    if name:
+        assert folds.main(command) == 1
+        assert "--name takes letters" in capsys.readouterr().err
+    assert not list(runs_folder.iterdir()) and not (runs_folder.parent / "elsewhere-1").exists()

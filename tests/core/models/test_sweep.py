@@ -128,3 +128,10 @@ def test_the_engine_that_is_asked_for_is_that_of_all_trainings(tiny_config, runs
     monkeypatch.setattr(spreading, "_as_process", lambda *_: seen.append(chosen_engine()) or "no disk")
     sweep.main(["--data-dir", tiny_config.data_dir, "--trials", "2", "--engine", "tensorflow"])
     assert seen == ["tensorflow"] * 2
+
+
+def test_trials_without_a_trunk_wait_for_none(base):
+    over = [sweep.Range.parse("learning_rate=1e-4..1e-2:log")]
+    shared = sweep.plan(base, over, 3, 0)
+    alone = sweep.plan(dataclasses.replace(base, train_from="all"), over, 3, 0)
+    assert len({trial.trunk() for trial in shared}) == 1 and len({trial.trunk() for trial in alone}) == 3

@@ -12,7 +12,9 @@ from core.errors import RunError, RunNotFoundError
 from core.runs import run as contract
 from core.runs.all_runs import find_run, list_runs, promote, served_run
 from core.runs.jobs import active_run
+from core.runs.queue import _first_before
 from core.runs.run import Run
+from core.runs.status import Status, own_process
 
 
 def test_the_newest_run_comes_first(make, runs_folder):
@@ -123,3 +125,27 @@ def test_a_damaged_current_json_says_how_to_mend_it(make, runs_folder):
         served_run()
     promote(run)
     assert served_run() is not None
+
+
+def test_a_run_that_lies_elsewhere_is_served_through_its_link(make, runs_folder, tmp_path):
+    make(tmp_path / "large-disk", "run-7")
+    (runs_folder / "linked").symlink_to(tmp_path / "large-disk" / "run-7")
+    run = find_run("linked")
+    assert run.id == "linked"
+    promote(run)
+    served = served_run()
+    assert served is not None and served.id == "linked"
+    assert not (tmp_path / "large-disk" / "current.json").exists()
+
+
+def test_a_command_line_is_told_the_folder_where_the_id_is_not_found(make, runs_folder, tmp_path):
+    assert make(runs_folder, "here").called == "here"
+    assert make(tmp_path / "other", "there").called == str(tmp_path / "other" / "there")
+
+
+def test_a_run_elsewhere_waits_for_the_one_under_way_in_runs(make, runs_folder, tmp_path):
+    busy, elsewhere = make(runs_folder, "busy"), make(tmp_path / "other", "elsewhere")
+    busy.write_status(Status(state="running", **own_process()))
+    assert _first_before(elsewhere) == "busy"
+    busy.write_status(Status(state="finished"))
+    assert _first_before(elsewhere) is None
