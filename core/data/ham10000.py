@@ -19,7 +19,7 @@ from core.data.columns import EXAMPLES, Listing, read_table
 from core.data.dataset import Dataset
 from core.data.folders import joined
 from core.data.images import SUFFIXES
-from core.data.inspection import inspect_images
+from core.data.inspection import Step, inspect_images
 from core.data.synthetic import draw_dataset, is_synthetic
 from core.data.walking import walk
 from core.diagnoses import CODES
@@ -100,7 +100,11 @@ def _named_folder(config: TrainConfig) -> Path | None:
 
 
 def load_dataset(
-    folder: Path, skip_damaged: bool = False, need_lesions: bool = True, extra: Sequence[Path] = ()
+    folder: Path,
+    skip_damaged: bool = False,
+    need_lesions: bool = True,
+    extra: Sequence[Path] = (),
+    step: Step = lambda *_: None,
 ) -> Dataset:
     """Index a folder and check every row and every image file; then add those of other folders.
 
@@ -110,20 +114,21 @@ def load_dataset(
         need_lesions: whether a row without a lesion is a fault. For training it is: images of one lesion
             must stay together.
         extra: folders like it, whose images are added, see `core.data.folders`.
+        step: told of images that have to be opened, folder by folder.
 
     Raises:
         DatasetError: names each kind of fault with its total and up to five examples; or two folders call different
             images by one name.
     """
-    dataset = _load(folder, skip_damaged, need_lesions)
+    dataset = _load(folder, skip_damaged, need_lesions, step)
     for other in extra:
-        dataset = joined(dataset, _load(other, skip_damaged, need_lesions), skip_damaged)
+        dataset = joined(dataset, _load(other, skip_damaged, need_lesions, step), skip_damaged)
     return dataset
 
 
-def _load(folder: Path, skip_damaged: bool, need_lesions: bool) -> Dataset:
+def _load(folder: Path, skip_damaged: bool, need_lesions: bool, step: Step) -> Dataset:
     dataset, faults = _index(folder, need_lesions)
-    inspected = inspect_images(dataset.images["path"].tolist())
+    inspected = inspect_images(dataset.images["path"].tolist(), step)
     for problem, rows in inspected[inspected["problem"] != ""].groupby("problem", sort=True):
         names = dataset.images.loc[dataset.images["path"].isin(rows["path"]), "image_id"]
         faults[f"damaged or unreadable image files ({problem})"] = names.tolist()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -18,17 +19,24 @@ COLUMNS = ("path", "size", "mtime_ns", "sha256", "pixels", "problem")
 RULES = 4
 """Version of what `read_image` accepts: raise it whenever the same file would be judged otherwise."""
 
+AT_A_TIME = 500  # files: a few seconds
 UNOPENED = "cannot be opened"
 """How a problem begins that lies not in the file: it is asked about again next time."""
 
 
-def inspect_images(paths: list[str]) -> pd.DataFrame:
+Step = Callable[[int, int], None]
+"""Called with (done, total) now and then; may raise to stop."""
+
+
+def inspect_images(paths: list[str], step: Step = lambda *_: None) -> pd.DataFrame:
     """Read each file whole and say whether it is an image.
 
-    Verdicts are kept below `cache_root()`; where they cannot be, every file is read again next time.
+    Verdicts are kept below `cache_root()`, those before a stop too; where they cannot be, every file is read again next
+    time.
 
     Args:
         paths: of image files.
+        step: told of files that have to be read.
 
     Returns:
         A row for each path, in their order: path, size in bytes, mtime_ns, sha256 of the bytes, pixels (sha256 of
@@ -37,13 +45,21 @@ def inspect_images(paths: list[str]) -> pd.DataFrame:
     store = cache_root() / "inspected" / f"{_key(paths)}.csv"
     known = _remembered(store)
     stats = [_stat(path) for path in paths]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        rows = list(pool.map(lambda stat: known.get(stat) or _inspect(*stat), stats))
-    table = pd.DataFrame(rows, columns=list(COLUMNS))
-    if any(stat not in known for stat in stats):
-        with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
-            write_file(store, table[~table["problem"].str.startswith(UNOPENED)].to_csv(index=False).encode())
-    return table
+    new = any(stat not in known for stat in stats)
+    rows: list[tuple] = []
+    try:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for start in range(0, len(stats), AT_A_TIME):
+                rows += pool.map(lambda stat: known.get(stat) or _inspect(*stat), stats[start : start + AT_A_TIME])
+                if new:
+                    step(len(rows), len(stats))
+    finally:
+        if new:
+            kept = rows + [known[stat] for stat in stats[len(rows) :] if stat in known]
+            table = pd.DataFrame(kept, columns=list(COLUMNS))
+            with suppress(OSError):  # a full or read-only disk costs the next training time, not this one its life
+                write_file(store, table[~table["problem"].str.startswith(UNOPENED)].to_csv(index=False).encode())
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _key(paths: list[str]) -> str:

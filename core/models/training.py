@@ -107,7 +107,8 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     tf.config.experimental.enable_op_determinism()
 
     progress.phase("data", "Reading the data set and opening every image.")
-    dataset = load_dataset(find_dataset(config), config.skip_damaged, extra=extra_folders(config))
+    folder, further = find_dataset(config), extra_folders(config)
+    dataset = load_dataset(folder, config.skip_damaged, extra=further, step=progress.step)
     for problem, names in dataset.left_out.items():
         print(f"[data] left out {len(names)} {problem}", flush=True)
     if dataset.extra:

@@ -70,6 +70,24 @@ def test_only_changed_files_are_opened_again(cache, files, reads):
     assert (second["sha256"] != first["sha256"]).tolist() == [False, False, True, False]
 
 
+def test_what_was_read_before_a_stop_is_not_read_again(cache, files, reads, monkeypatch):
+    monkeypatch.setattr(inspection, "AT_A_TIME", 2)
+    told = []
+
+    def stop(done, total):
+        told.append((done, total))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        inspect_images(files, stop)
+    assert told == [(2, 4)] and len(reads) == 2
+    with pytest.raises(KeyboardInterrupt):
+        inspect_images([*files[2:], *files[:2]], stop)
+    assert len(reads) == 4
+    assert inspect_images(files, stop)["problem"].tolist() == [""] * 4
+    assert len(reads) == 4 and len(told) == 2, "what is known is not told of"
+
+
 def test_a_file_that_was_touched_is_opened_again(cache, files, reads):
     inspect_images(files)
     os.utime(files[0], ns=(1, 1))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from core.data.columns import METADATA_NAMES
-from core.data.ham10000 import index_dataset
+from core.data.ham10000 import index_dataset, load_dataset
 from core.data.splits import class_weights
 from core.diagnoses import CODES
 from core.errors import RunError
@@ -252,7 +252,7 @@ def test_an_ensemble_teaches_one_network_with_its_split_and_no_other(pair, pair_
 def test_a_teacher_is_as_balanced_as_the_labels(pair, pair_config):
     """Class weights lift the labels alone, so that what is imitated is lifted too; an adjustment lifts the student."""
     member, splits = pair.members()[0], pair.splits()
-    dataset = index_dataset(Path(pair_config.data_dir))
+    dataset = load_dataset(Path(pair_config.data_dir))
     settings = {"teacher": str(pair.folder), "ensemble": 1}
     weighted = dataclasses.replace(pair_config, class_weights=True, logit_adjustment=0.0, **settings)
     adjusted = dataclasses.replace(pair_config, class_weights=False, logit_adjustment=1.0, **settings)
