@@ -31,12 +31,6 @@ LONGEST = ("test_trouble", "test_training", "test_ray_trunk", "test_joining")  #
 skipped: list[str] = []
 
 
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait for a page, a server or another process."""
-    return (os.cpu_count() or 1) + 1
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that at the end no process has minutes to do that others could have shared."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)

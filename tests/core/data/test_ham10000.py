@@ -1,6 +1,7 @@
 """A data set is found, indexed and checked; each fault is named before anything is trained."""
 
 import os
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -71,8 +72,9 @@ def test_images_lie_anywhere_below_the_folder(folder):
 
 def test_kaggles_copy_holds_everything_twice(folder):
     write(folder, rows("a", "b"))
-    for part in ("HAM10000_images_part_1", "ham10000_images_part_1"):
-        draw(folder / part / "a.jpg", folder / part / "b.jpg")
+    first = folder / "HAM10000_images_part_1"
+    draw(first / "a.jpg", first / "b.jpg")
+    shutil.copytree(first, folder / "ham10000_images_part_1")
     paths = load_dataset(folder).images["path"].tolist()
     assert [Path(path).parent.name for path in paths] == ["HAM10000_images_part_1"] * 2
 

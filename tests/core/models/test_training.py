@@ -184,7 +184,7 @@ def test_ctrl_c_stops_after_the_step_and_says_how_to_go_on(tiny_config, tmp_path
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)[0]
     assert process.returncode == 130
-    assert f"--resume {run.id}" in output
+    assert f"--resume {run.folder}" in output
     assert run.status().state == "stopped"
     assert len(run.history()) >= 1
 
