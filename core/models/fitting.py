@@ -171,14 +171,16 @@ def fit(
         rates = step_rates(config, state, math.ceil(len(train.labels) / config.batch_size))
         rate = max(rates)
         loss, logits, order = _one_epoch(config, progress, _at_rates(optimizer, rates, train_step), train, state.epoch)
-        if not np.isfinite(logits).all():
-            raise RunError(_run_away(state, rate))
         seconds = time.monotonic() - started
+        held = all_logits(predict, validation.take, np.arange(len(validation.labels)))
+        if not (np.isfinite(logits).all() and np.isfinite(held).all()):
+            raise RunError(
+                f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
+                f"Start a new run with a lower --learning-rate than {rate:g}."
+            )
         row: dict[str, Any] = {"phase": "training", "epoch": state.epoch + 1, "loss": loss}
         row |= epoch_figures(train.labels[order], logits)
-        row |= _validate(predict, validation, objective)
-        if not np.isfinite(row["val_loss"]):
-            raise RunError(_run_away(state, rate))
+        row |= _validation_figures(held, validation.labels, objective)
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}
         kept = _keep(kept, top, config, state, row["val_balanced_accuracy"] > state.best)
         _take_note(state, config, row)
@@ -191,13 +193,6 @@ def fit(
     run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
     for variable, value in zip(model.variables, kept, strict=True):
         variable.assign(value)
-
-
-def _run_away(state: FitState, rate: float) -> str:
-    return (
-        f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
-        f"Start a new run with a lower --learning-rate than {rate:g}."
-    )
 
 
 def step_rates(config: TrainConfig, state: FitState, steps: int) -> list[float]:
@@ -333,10 +328,9 @@ def _mixed(own: tf.Tensor, others: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     return shares * own + (1 - shares) * others
 
 
-def _validate(predict: Callable, validation: Examples, objective: Objective) -> dict[str, float]:
-    logits = all_logits(predict, validation.take, np.arange(len(validation.labels)))
-    loss = float(tf.reduce_mean(objective.each(tf.constant(logits), tf.constant(validation.labels))))
-    figures = {"loss": loss, **epoch_figures(validation.labels, logits)}
+def _validation_figures(logits: np.ndarray, labels: np.ndarray, objective: Objective) -> dict[str, float]:
+    loss = float(tf.reduce_mean(objective.each(tf.constant(logits), tf.constant(labels))))
+    figures = {"loss": loss, **epoch_figures(labels, logits)}
     return {f"val_{name}": value for name, value in figures.items()}
 
 

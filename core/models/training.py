@@ -209,10 +209,11 @@ def _taught(run: Run, config: TrainConfig, splits: pd.DataFrame, dataset: Datase
             f"A teacher is a finished run with the same split, or it would tell what the test part holds. Received: "
             f"run {teacher.id!r}. Take another teacher, or its --seed and its images."
         )
-    if teacher.predictions().empty or not dataset.is_as_in(teacher.manifest()["data"]):
+    people = teacher.manifest()["data"].get("people")
+    if teacher.predictions().empty or people not in (None, dataset.people_fingerprint()):
         raise RunError(
-            f"A teacher keeps what it said of the very images that are learned from. Received: run {teacher.id!r}, a "
-            "published copy or one whose images, or people, have changed since. Take the run itself, or another one."
+            f"A teacher keeps what it said of the images, and of these people. Received: run {teacher.id!r}, a "
+            "published copy, or one whose ages, sexes or sites have changed since. Take the run itself, or another one."
         )
     said = teacher.predictions().set_index("image_id")[LOGIT_COLUMNS]
     train = (splits["split"] == "train").to_numpy()

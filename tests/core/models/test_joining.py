@@ -267,3 +267,14 @@ def test_the_same_network_twice_is_no_ensemble(pair, runs_folder):
     with pytest.raises(RunError, match="another --repeat"):
         join_finished([pair, member])
     assert list(runs_folder.iterdir()) == []
+
+
+def test_ages_that_changed_since_are_noticed_where_they_speak(pair, tiny_run, pair_config):
+    dataset = load_dataset(Path(pair_config.data_dir))
+    older = dataclasses.replace(dataset, images=dataset.images.assign(age=dataset.images["age"] + 1))
+    data = pair.manifest()["data"]
+    assert dataset.is_as_in(data) and not older.is_as_in(data)
+    assert older.is_as_in(tiny_run.manifest()["data"]), "a run that sees images alone has no use for them"
+    config = dataclasses.replace(pair_config, ensemble=1, teacher=str(pair.folder))
+    with pytest.raises(RunError, match="ages, sexes or sites have changed"):
+        training._taught(pair.members()[0], config, pair.members()[0].splits(), older)

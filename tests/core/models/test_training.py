@@ -244,6 +244,14 @@ def test_a_training_that_runs_away_says_what_to_do(tiny_config, tmp_path):
     assert run.status().state == "failed"
 
 
+def test_a_training_that_runs_away_in_its_last_step_says_so_too(tiny_config, tmp_path, monkeypatch):
+    """The figures of the training were still sound then."""
+    run = Run.create(tiny_config, tmp_path / "run")
+    monkeypatch.setattr(fitting, "all_logits", lambda predict, take, rows, *_: np.full((len(rows), 7), np.nan))
+    with pytest.raises(RunError, match="logits without end in epoch 1"):
+        train(run)
+
+
 def test_the_first_run_is_served_and_the_second_does_not_take_its_place(
     tiny_run, tiny_config, runs_folder, monkeypatch
 ):
