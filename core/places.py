@@ -7,18 +7,18 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 def runs_root() -> Path:
-    """The folder of all runs: `DERMLENS_RUNS`, or `runs/` in the project."""
-    return Path(os.environ.get("DERMLENS_RUNS") or PROJECT / "runs")
+    """The folder of all runs, absolute: `DERMLENS_RUNS`, or `runs/` in the project."""
+    return Path(os.path.abspath(os.environ.get("DERMLENS_RUNS") or PROJECT / "runs"))
 
 
 def cache_root() -> Path:
-    """The folder of trunk outputs and other things that can be computed again: `DERMLENS_CACHE`."""
-    return Path(os.environ.get("DERMLENS_CACHE") or PROJECT / "cache")
+    """The folder of trunk outputs and other things that can be computed again, absolute: `DERMLENS_CACHE`."""
+    return Path(os.path.abspath(os.environ.get("DERMLENS_CACHE") or PROJECT / "cache"))
 
 
 def places() -> dict[str, str]:
     """Environment variables: where this process writes, for one with another working folder."""
-    return {"DERMLENS_RUNS": str(runs_root().resolve()), "DERMLENS_CACHE": str(cache_root().resolve())}
+    return {"DERMLENS_RUNS": str(runs_root()), "DERMLENS_CACHE": str(cache_root())}
 
 
 def synthetic_folder() -> Path:

@@ -49,9 +49,11 @@ def run_picker() -> None:
         return
     started = st.session_state.pop(widgets.PICK_KEY, None)  # a training that was started just now
     now = started or st.session_state.get("chosen") or st.query_params.get("run")
-    if now and now not in cards:
-        st.sidebar.warning(f"There is no run {now} here any more. Another one is shown.", icon=":material/link_off:")
     if now not in cards:
+        if now:
+            st.sidebar.warning(
+                f"There is no run {now} here any more. Another one is shown.", icon=":material/link_off:"
+            )
         now = next((name for name, card in cards.items() if card.served), next(iter(cards)))
     names = list(cards)
     labels = [cards[name].label for name in names]

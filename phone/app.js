@@ -192,18 +192,15 @@ async function assess(file) {
   show();
   await new Promise((done) => requestAnimationFrame(() => setTimeout(done))); // the words are seen before the work begins
   const begun = performance.now();
+  let problem = ['problem_title', 'problem_body', 'problem_next'];
   try {
     const image = await readImage(file);
-    try {
-      state.shown = {...await read(image), milliseconds: performance.now() - begun};
-      if (!state.shown.said.refusals.length) state.chosen = state.shown.said.code;
-    } catch (error) {
-      console.warn(error);
-      state.problem = ['failed_title', 'phone_failed'];
-    }
+    problem = ['failed_title', 'phone_failed']; // what fails from here on is not the picture's fault
+    state.shown = {...await read(image), milliseconds: performance.now() - begun};
+    if (!state.shown.said.refusals.length) state.chosen = state.shown.said.code;
   } catch (error) {
     console.warn(error);
-    state.problem = ['problem_title', 'problem_body', 'problem_next'];
+    state.problem = problem;
   }
   state.busy = false;
   state.answers += 1;

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from core.errors import DatasetError
 
-HIDDEN = re.compile(r"\.|__MACOSX$|lost\+found$")  # what macOS leaves would be taken for images
+HIDDEN = re.compile(r"\.|__MACOSX$|lost\+found$")  # what systems leave: macOS, files that look like images
 NO_IMAGES = re.compile(rf"{HIDDEN.pattern}|masks?$|.*_masks?$|.*segmentations?", re.IGNORECASE)
 """Folders of masks too: their files often bear the names of their images."""
 

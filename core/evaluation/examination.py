@@ -201,7 +201,6 @@ def _untrained_features(work: _Work) -> np.ndarray:
 
 def _image_map(work: _Work) -> None:
     images, seed = work.dataset.images[["image_id"]].reset_index(drop=True), work.config.seed
-
     features = work.run.features()
 
     def make() -> pd.DataFrame:

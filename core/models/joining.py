@@ -120,10 +120,12 @@ def check_together(members: Sequence[Run]) -> None:
     Raises:
         RunError: one is not finished, they differ in their images, split, input or turns, or two are one network.
     """
+    said = []
     for member in members:
         if not member.usable:
             raise RunError(f"Only finished runs are joined. Received: run {member.id!r}, {member.status().state}.")
-        if member.predictions().empty:
+        said.append(member.predictions())
+        if said[-1].empty:
             raise RunError(
                 f"Runs that are joined keep what they answered. Received: run {member.id!r}, a published copy without. "
                 "Take the run itself."
@@ -142,8 +144,8 @@ def check_together(members: Sequence[Run]) -> None:
                 f"Received: {members[0].id!r} and {other!r}, which differ. Train them on the same images with the same "
                 "--seed and --test-views, and another --repeat."
             )
-    for earlier, later in itertools.combinations(members, 2):
-        if earlier.predictions()[LOGIT_COLUMNS].equals(later.predictions()[LOGIT_COLUMNS]):
+    for (earlier, here), (later, there) in itertools.combinations(zip(members, said, strict=True), 2):
+        if here[LOGIT_COLUMNS].equals(there[LOGIT_COLUMNS]):
             raise RunError(
                 f"Networks that are joined differ, or they answer as each does alone. Received: {earlier.id!r} and "
                 f"{later.id!r}, which say the same of every image. Train one of them with another --repeat."

@@ -53,8 +53,8 @@ def fit_strangeness(
     phase = progress.status.phase
     train = np.random.default_rng(config.seed).permutation(np.flatnonzero(splits["split"] == "train"))
     some = np.sort(train[:CHANGED_IMAGES])
-    needs = {cache.entry(dataset, dataset.images, 0): len(splits)}
-    needs[cache.entry(dataset, dataset.images.iloc[some], CHANGED_VIEW)] = len(some)
+    views = ((dataset.images, 0), (dataset.images.iloc[some], CHANGED_VIEW))
+    needs = {cache.entry(dataset, images, view): len(images) for images, view in views}
     with suppress(ConfigError):  # larger than the cache may grow: a finished training does not fail for that
         cache.make_room(needs)
     progress.phase(phase, "Features of every image.")

@@ -68,7 +68,7 @@ def train(run: Run) -> None:
             else:
                 _train(run, config, progress)
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
-    if run.folder.parent == runs_root().resolve() and served_run() is None:
+    if run.folder.parent == runs_root() and served_run() is None:
         promote(run)  # the first run is served at once
 
 
@@ -209,15 +209,14 @@ def _taught(run: Run, config: TrainConfig, splits: pd.DataFrame, dataset: Datase
             f"A teacher is a finished run with the same split, or it would tell what the test part holds. Received: "
             f"run {teacher.id!r}. Take another teacher, or its --seed and its images."
         )
-    people = teacher.manifest()["data"].get("people")
-    if teacher.predictions().empty or people not in (None, dataset.people_fingerprint()):
+    said, people = teacher.predictions(), teacher.manifest()["data"].get("people")
+    if said.empty or people not in (None, dataset.people_fingerprint()):
         raise RunError(
             f"A teacher keeps what it said of the images, and of these people. Received: run {teacher.id!r}, a "
             "published copy, or one whose ages, sexes or sites have changed since. Take the run itself, or another one."
         )
-    said = teacher.predictions().set_index("image_id")[LOGIT_COLUMNS]
     train = (splits["split"] == "train").to_numpy()
-    logits = said.loc[splits.loc[train, "image_id"]].to_numpy(np.float32)
+    logits = said.set_index("image_id").loc[splits.loc[train, "image_id"], LOGIT_COLUMNS].to_numpy(np.float32)
     term = PatientTerm.from_dict(teacher.patient())
     if term is not None:  # no network can learn from pixels what was said of the person
         logits = logits - term.added(patients_of(dataset.images[train]))

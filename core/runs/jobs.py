@@ -187,14 +187,14 @@ def give_way() -> None:
 
 
 @contextmanager
-def one_start_at_a_time(root: Path | None = None) -> Iterator[None]:
+def one_start_at_a_time() -> Iterator[None]:
     """Held while a job starts, so that two of them cannot both find the machine free.
 
     Raises:
         RunBusyError: another start hangs.
         RunError: the folder of runs cannot be written.
     """
-    root = root or runs_root()
+    root = runs_root()
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(root / ".starting", timeout=PATIENCE)

@@ -41,7 +41,7 @@ def wait_for_turn(run: Run) -> None:
 
 def _first_before(run: Run) -> str | None:
     """The id of a run whose turn is before this one's; None when it is this one's."""
-    for root in dict.fromkeys((runs_root().resolve(), run.folder.parent.resolve())):
+    for root in dict.fromkeys((runs_root(), run.folder.parent)):
         first = active_run(root)
         if first is not None and first.id != run.id:
             return first.id

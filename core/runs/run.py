@@ -87,7 +87,7 @@ class Run:
     @property
     def called(self) -> str:
         """What a command line calls it: its id where that is found, else its folder."""
-        return self.id if self.folder.parent == Path(os.path.abspath(runs_root())) else str(self.folder)
+        return self.id if self.folder.parent == runs_root() else str(self.folder)
 
     @classmethod
     def create(cls, config: TrainConfig, folder: Path | str | None = None) -> "Run":

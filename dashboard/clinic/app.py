@@ -123,8 +123,9 @@ def build_page() -> gr.Blocks:
         ) -> list[Any]:
             """Everything on the page in a language: its words, and what was answered."""
             run_notices, examples, provenance, standing = frame(code)
+            prediction = reading.on_page(prediction, answer)
             shown, evidence, heat = reading.shown(prediction, answer, strength, own, code)
-            if prediction is None or not answer.get("answered"):
+            if prediction is None:
                 shown = standing or holds(markup.waiting(code))
             else:  # what is on the page was answered by this run, whichever is served now
                 run_notices = markup.notices(prediction.synthetic, code)

@@ -31,8 +31,7 @@ from dashboard.clinic.uploads import Upload, predict_upload, uploaded_file
 SHOWN_PIXELS = 1024  # the longer side of what the page draws, a session keeps, and a kept case holds
 VISIBLE = 0.05  # of the colour scale: weaker heat is not seen
 
-# the answer's HTML, the code of the chosen diagnosis, the reader's own impression, and whether it is the prediction's
-Answer = dict[str, str]
+Answer = dict[str, str]  # HTML, code of the chosen diagnosis, the reader's own impression, whether it is an answer
 Heat = dict[str, str]  # the comparison's HTML
 Download = dict[str, str]  # a file for the browser: name, type, and its bytes in base64
 
@@ -45,6 +44,12 @@ def holds(html: str) -> Answer:
 def answers(html: str, chosen: str = "", impression: str = "") -> Answer:
     """What the answer's place holds of a prediction."""
     return {"html": html, "chosen": chosen, "impression": impression, "answered": "yes"}
+
+
+def on_page(prediction: Prediction | None, answer: Answer) -> Prediction | None:
+    """The prediction, if it is that of the image on the page: a session keeps the last one until the next is there,
+    while an image waits, and where it failed."""
+    return prediction if answer.get("answered") else None
 
 
 def assess(
@@ -114,12 +119,10 @@ def shown(
 
 
 def revealed(prediction: Prediction | None, answer: Answer, own_first: bool) -> tuple[str | None, str]:
-    """The diagnosis whose heatmap may be shown, None while nothing may be; and the reader's own impression.
-
-    A prediction stays in the session until the next one is there: it is none of an image that waits, or that failed.
-    """
+    """The diagnosis whose heatmap may be shown, None while nothing may be; and the reader's own impression."""
+    prediction = on_page(prediction, answer)
     impression, chosen = answer.get("impression") or "", answer.get("chosen") or ""
-    if prediction is None or not answer.get("answered") or impression not in ("", markup.NO_IMPRESSION, *CODES):
+    if prediction is None or impression not in ("", markup.NO_IMPRESSION, *CODES):
         return None, ""
     if prediction.refused:
         insisted = chosen == markup.INSIST or chosen in CODES
@@ -157,9 +160,10 @@ def keep(
     language: str,
 ) -> tuple[str | None, str, Any]:
     """Put the case into the log; its id, a sentence, and the button that takes it out again."""
+    prediction = on_page(prediction, answer)
     code, impression = revealed(prediction, answer, own_first)
     if prediction is None or code is None:
-        return None, markup.note(_why_nothing(prediction, answer, language), alarming=True), gr.skip()
+        return None, markup.note(_why_nothing(prediction, language), alarming=True), gr.skip()
     try:
         case = NewCase(
             image=prediction.image,
@@ -203,10 +207,10 @@ def take_away(
     language: str,
 ) -> Download:
     """A file for the browser, made in memory: "pdf", "json" or "png" (the picture with the heatmap)."""
+    prediction = on_page(prediction, answer)
     code, impression = revealed(prediction, answer, own_first)
-    refusal = prediction is not None and prediction.refused and bool(answer.get("answered"))
-    if prediction is None or (code is None and (kind == "png" or not refusal)):
-        raise gr.Error(_why_nothing(prediction, answer, language), print_exception=False)
+    if prediction is None or (code is None and (kind == "png" or not prediction.refused)):
+        raise gr.Error(_why_nothing(prediction, language), print_exception=False)
     if kind == "png" and code is not None:
         picture = prediction.overlay(code, strength / 100)
         return download(f"dermlens-{code}-research-only.png", "image/png", _png(picture, prediction.synthetic))
@@ -230,9 +234,9 @@ def take_away(
     return download("dermlens-research-only.json", "application/json", content)
 
 
-def _why_nothing(prediction: Prediction | None, answer: Answer, language: str) -> str:
+def _why_nothing(prediction: Prediction | None, language: str) -> str:
     """Why there is nothing yet to keep or to take away."""
-    if prediction is None or not answer.get("answered"):
+    if prediction is None:
         return text("nothing_to_keep", language)
     return text("refused_title" if prediction.refused else "impression_title", language)
 

@@ -18,7 +18,7 @@ from core.diagnoses import CODES
 from core.errors import ImageError, RunError, RunNotFoundError
 from core.places import PROJECT
 from core.prediction import STRANGE
-from core.predictor import Predictor, main, served_predictor
+from core.predictor import Predictor, served_predictor
 from core.runs.all_runs import promote
 from core.runs.run import CALIBRATION, MANIFEST, OUTLIERS, Run, Status
 
@@ -197,7 +197,7 @@ def test_a_prediction_cannot_be_changed(predictor, paths):
 
 
 def test_what_a_run_takes_no_notice_of_is_said(served_run, paths, capsys):
-    assert main(["--run", served_run.id, "--age", "50", "--site", "leg", paths[0]]) == 0
+    assert module.main(["--run", served_run.id, "--age", "50", "--site", "leg", paths[0]]) == 0
     assert "takes no notice of --age, --site as given" in capsys.readouterr().err
-    assert main(["--run", served_run.id, paths[0]]) == 0
+    assert module.main(["--run", served_run.id, paths[0]]) == 0
     assert "no notice" not in capsys.readouterr().err

@@ -462,7 +462,7 @@ def test_two_different_files_of_one_name_are_a_fault_and_the_same_file_twice_is_
     (folder / "b" / "two.jpg").write_bytes((folder / "a" / "two.jpg").read_bytes() + b"edited")
     Image.new("RGB", (8, 6)).save(folder / "b" / "three.png")
     write(folder, rows("one", "two", "three"))
-    assert "2 names of two different image files: three, two" in refusal(folder).replace("two, three", "three, two")
+    assert "2 names of two different image files: two, three" in refusal(folder)
     assert load_dataset(folder, skip_damaged=True).images["image_id"].tolist() == ["one"]
 
 

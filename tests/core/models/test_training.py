@@ -252,9 +252,15 @@ def test_a_training_that_runs_away_in_its_last_step_says_so_too(tiny_config, tmp
         train(run)
 
 
+@pytest.mark.parametrize("linked", [False, True])
 def test_the_first_run_is_served_and_the_second_does_not_take_its_place(
-    tiny_run, tiny_config, runs_folder, monkeypatch
+    tiny_run, tiny_config, runs_folder, monkeypatch, linked
 ):
+    if linked:  # the folder of all runs may lie on another disk
+        link = runs_folder.with_name("link")
+        link.symlink_to(runs_folder)
+        monkeypatch.setenv("DERMLENS_RUNS", str(link))
+
     def trained(run, *_):
         for name in CONTRACT - {files.STATUS, files.OPENVINO}:
             shutil.copy(tiny_run.folder / name, run.folder / name)

@@ -115,7 +115,7 @@ def test_start_stop_and_go_on(trainer):
     assert state(run) in ("queued", "running")
     wait_for(lambda: state(run) == "running")
     assert run.status().pid != status.pid
-    assert run.log().count(f"in {PROJECT}") == 2  # the log goes on, too
+    wait_for(lambda: run.log().count(f"in {PROJECT}\n") == 2)  # the log goes on, too
 
 
 def test_a_second_start_is_refused_and_names_the_first(trainer):
