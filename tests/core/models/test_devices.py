@@ -28,13 +28,13 @@ AUTO = TrainConfig(backbone="efficientnet_lite0")
 
 
 def network() -> keras.Model:
-    """A small one with all that matters: convolution, frozen BatchNormalization, logits."""
+    """A small one with all that matters: convolution, wide depthwise filters, frozen BatchNormalization, logits."""
     keras.utils.set_random_seed(3)
     layers = keras.layers
     norm = layers.BatchNormalization(trainable=False)
     model = keras.Sequential(
-        [keras.Input((12, 12, 3)), layers.Conv2D(8, 3), norm, layers.ReLU(), layers.GlobalAveragePooling2D(),
-         layers.Dense(7, name="logits")]
+        [keras.Input((12, 12, 3)), layers.Conv2D(8, 3), layers.DepthwiseConv2D(5, use_bias=False), norm, layers.ReLU(),
+         layers.GlobalAveragePooling2D(), layers.Dense(7, name="logits")]
     )  # fmt: skip
     norm.moving_mean.assign(np.linspace(-0.5, 0.5, 8))
     return model
