@@ -1,4 +1,5 @@
-"""Training above a cut against training every layer of the same network: images a second, in turns.
+"""Training above a cut against training every layer of the same network, and either against itself with the depthwise
+gradients that TensorFlow has: images a second, in turns.
 
     python benchmarks/cut.py DATA_DIR [--backbone efficientnet_lite0] [--cut block6] [--images 960] [--rounds 2]
 
@@ -10,8 +11,10 @@ import argparse
 import os
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
+from unittest.mock import patch
 
 import numpy as np
 
@@ -23,6 +26,7 @@ from core.data.ham10000 import load_dataset  # noqa: E402
 from core.data.loading import PixelSource  # noqa: E402
 from core.diagnoses import CODES  # noqa: E402
 from core.models.classifier import build_classifier  # noqa: E402
+from core.models.depthwise import FastDepthwiseConv2D  # noqa: E402
 from core.models.fitting import Examples, Objective, fit  # noqa: E402
 from core.models.trunk_cache import TrunkCache  # noqa: E402
 from core.presets import configured  # noqa: E402
@@ -60,19 +64,21 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     dataset = load_dataset(options.data_dir)
-    cuts = (options.cut, ALL)
-    speeds: dict[str, list[float]] = {cut: [] for cut in cuts}
+    rows = [(cut, fast) for cut in (options.cut, ALL) for fast in (True, False)]
+    speeds: dict[tuple[str, bool], list[float]] = {row: [] for row in rows}
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DERMLENS_CACHE"] = folder
         for turn in range(options.rounds):
-            for cut in cuts:
-                place = Path(folder) / f"{cut}-{turn}"
-                speeds[cut].append(speed(dataset, options.images, options.backbone, cut, place))
-    above, every = (median(speeds[cut]) for cut in cuts)
+            for cut, fast in rows:
+                place = Path(folder) / f"{cut}-{fast}-{turn}"
+                with nullcontext() if fast else patch.object(FastDepthwiseConv2D, "helps", return_value=False):
+                    speeds[cut, fast].append(speed(dataset, options.images, options.backbone, cut, place))
     print(f"\n{options.backbone}, {options.images} images, {options.rounds} rounds, images a second")
-    print(f"above {options.cut:<11}{above:6.0f}   {' '.join(f'{one:.0f}' for one in speeds[options.cut])}")
-    print(f"every layer      {every:6.0f}   {' '.join(f'{one:.0f}' for one in speeds[ALL])}")
-    print(f"ratio            {above / every:6.1f}   (bar 5)")
+    for cut, fast in rows:
+        name = f"{'every layer' if cut == ALL else f'above {cut}'}{'' if fast else ', plain gradients'}"
+        print(f"{name:<32}{median(speeds[cut, fast]):7.1f}   {' '.join(f'{one:.1f}' for one in speeds[cut, fast])}")
+    above, every = (median(speeds[cut, True]) for cut in (options.cut, ALL))
+    print(f"{'ratio':<32}{above / every:7.2f}   (bar 5)")
 
 
 if __name__ == "__main__":
