@@ -1,8 +1,9 @@
 """Depthwise convolutions whose filters learn faster on a processor; their values are those of Keras.
 
-oneDNN, which computes for TensorFlow on processors, has a fast gradient for depthwise filters of up to three columns
-without borders. For others, such as EfficientNet's of 5 x 5, it takes several times as long: here their gradient is put
-together from that of their columns, three at a time.
+oneDNN, which computes for TensorFlow on processors, has a fast gradient for depthwise filters of up to three columns.
+For wider ones, such as EfficientNet's of 5 x 5, it takes several times as long: here their gradient is put together
+from that of their columns, three at a time. Each piece needs other borders, which are added beforehand: TensorFlow's
+own explicit ones are slow again.
 """
 
 from collections.abc import Callable

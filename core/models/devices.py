@@ -113,8 +113,11 @@ class Machine:
     def trainable(self, model: keras.Model) -> keras.Model:
         """The model to train: itself, or a copy for these devices, with the same weights in the same order."""
         on_processor = all(name.startswith("CPU") for name in self.devices)
-        faster = on_processor and any(map(FastDepthwiseConv2D.helps, model.layers))
-        if len(self.devices) == 1 and not self.mixed and not faster:
+
+        def can_be_faster(layer: keras.Operation) -> bool:
+            return on_processor and FastDepthwiseConv2D.helps(layer)
+
+        if len(self.devices) == 1 and not self.mixed and not any(map(can_be_faster, model.layers)):
             return model
 
         def again(layer: keras.Operation) -> keras.Operation:
@@ -123,8 +126,7 @@ class Machine:
             settings = layer.get_config()
             if self.mixed and layer.name != LOGITS:
                 settings["dtype"] = "mixed_float16"
-            kind = FastDepthwiseConv2D if on_processor and FastDepthwiseConv2D.helps(layer) else type(layer)
-            return kind.from_config(settings)
+            return (FastDepthwiseConv2D if can_be_faster(layer) else type(layer)).from_config(settings)
 
         with self.strategy.scope():
             copy = keras.models.clone_model(model, clone_function=again)
