@@ -209,6 +209,14 @@ class TrainConfig:
         low=0.0,
         high=4.0,
     )
+    cutmix: float = _setting(
+        0.0,
+        "Share of those mixtures that are no sum: a square of the other image lies over the image. A head alone, which "
+        "sees no places, has sums only.",
+        "Optimisation",
+        low=0.0,
+        high=1.0,
+    )
     teacher: str | None = _setting(
         None,
         "A finished run with the same split, such as an ensemble, whose answers are learned beside the labels; its id "

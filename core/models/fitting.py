@@ -9,7 +9,7 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from core.config import ADAMW, COSINE, TrainConfig
 from core.data.augment import TURNS
-from core.data.loading import Batch, Take, in_batches, read_ahead
+from core.data.loading import Take, in_batches, read_ahead
 from core.errors import RunError
 from core.evaluation.metrics import epoch_figures
 from core.models.devices import AtOnce, Machine
@@ -244,29 +244,45 @@ def _one_epoch(
     first, count = (TURNS * (epoch + 1), TURNS) if train.views is None else (0, train.views)
     views = first + dice.integers(0, count, len(order))
     batches = in_batches(order, views, config.batch_size)
-    mixtures = _mixtures(config, batches, dice)
     loss, logits = 0.0, []
-    for inputs, (rows, _), mixture in zip(read_ahead(train.take, batches), batches, mixtures, strict=True):
+    for inputs, (rows, _) in zip(read_ahead(train.take, batches), batches, strict=True):
         taught = None if train.taught is None else train.taught[rows]
-        batch_loss, batch_logits = train_step(inputs, train.labels[rows], taught, *mixture)
+        batch_loss, batch_logits = train_step(inputs, train.labels[rows], taught, *_mixture(config, inputs.shape, dice))
         loss += batch_loss * len(rows)
         logits.append(batch_logits)
         progress.beat()
     return loss / len(order), np.concatenate(logits), order
 
 
-def _mixtures(config: TrainConfig, batches: list[Batch], dice: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
-    """For each batch, with whom each image is mixed (b,) and its own share (b,) float32; nothing without mixup.
+def _mixture(config: TrainConfig, shape: tuple[int, ...], dice: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """With whom each image of a batch is mixed (b,), and its own share, or its share at each place; () without mixup.
 
-    Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018. An image keeps the larger share, so that the
-    figures of the training are those of its own label: as each is somebody's partner too, the mixtures are the same.
+    A sum is that of Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018; a square of the other image
+    instead is from Yun et al., "CutMix", ICCV 2019. An image keeps the larger share, so that the figures of the
+    training are those of its own label: as each is somebody's partner too, the mixtures are the same.
+
+    Args:
+        config: the recipe.
+        shape: of the inputs (b, ...).
+        dice: what is drawn with.
+
+    Returns:
+        Partners, and float32 shares (b,), or (b, h, w) of inputs (b, h, w, k) where squares are pasted.
     """
-    for rows, _ in batches:
-        if not config.mixup:
-            yield ()
-            continue
-        shares = dice.beta(config.mixup, config.mixup, len(rows))
-        yield dice.permutation(len(rows)), np.maximum(shares, 1 - shares).astype(np.float32)
+    if not config.mixup:
+        return ()
+    count, *places = shape[:-1]
+    shares = dice.beta(config.mixup, config.mixup, count)
+    partners, shares = dice.permutation(count), np.maximum(shares, 1 - shares).astype(np.float32)
+    if not (config.cutmix and places):
+        return partners, shares
+    everywhere = np.broadcast_to(shares[:, None, None], shape[:-1]).copy()
+    for row in np.flatnonzero(dice.random(count) < config.cutmix):
+        height, width = (round(math.sqrt(1 - shares[row]) * side) for side in places)
+        top, left = dice.integers(0, places[0] - height + 1), dice.integers(0, places[1] - width + 1)
+        everywhere[row] = 1
+        everywhere[row, top : top + height, left : left + width] = 0
+    return partners, everywhere
 
 
 def _optimizer(config: TrainConfig) -> keras.Optimizer:
@@ -291,7 +307,7 @@ def _at_rates(optimizer: keras.Optimizer, rates: list[float], train_step: Callab
 
 def _train_step(top: keras.Model, optimizer: keras.Optimizer, objective: Objective, machine: Machine) -> Callable:
     """A compiled step -> loss, logits (b, 7). It takes inputs (b, ...), labels (b,), a teacher's logits (b, 7) or None,
-    and with mixup partners (b,) and shares (b,)."""
+    and with mixup what `_mixture` gives."""
 
     def losses(inputs: tf.Tensor, *rest: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """`rest` is what is said of the inputs; mixed, also the other inputs, what is said of them, and the shares."""
@@ -303,7 +319,7 @@ def _train_step(top: keras.Model, optimizer: keras.Optimizer, objective: Objecti
         others, shares = tf.cast(rest[said], tf.float32), rest[-1]
         logits = top(_mixed(inputs, others, shares), training=True)
         own, other = objective.each(logits, *rest[:said]), objective.each(logits, *rest[said + 1 : -1])
-        return _mixed(own, other, shares), logits
+        return _mixed(own, other, tf.reduce_mean(shares, range(1, len(shares.shape)))), logits
 
     on_batch = machine.step(losses, top.trainable_variables, optimizer)
 
@@ -323,8 +339,8 @@ def _train_step(top: keras.Model, optimizer: keras.Optimizer, objective: Objecti
 
 
 def _mixed(own: tf.Tensor, others: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
-    """Each row as a sum of two: own and others (b, ...), shares (b,) of the own."""
-    shares = tf.reshape(shares, (-1, *[1] * (len(own.shape) - 1)))
+    """Each row as a sum of two: own and others (b, ...), shares of the own (b,) or at each place (b, h, w)."""
+    shares = tf.reshape(shares, (-1, *shares.shape[1:], *[1] * (len(own.shape) - len(shares.shape))))
     return shares * own + (1 - shares) * others
 
 

@@ -24,6 +24,7 @@ PIXELS = DICE.normal(size=(10, 12, 12, 3)).astype(np.float32)
 LABELS = DICE.integers(0, 7, 10)
 TAUGHT = DICE.normal(size=(10, 7)).astype(np.float32)
 PARTNERS, SHARES = DICE.permutation(10), DICE.uniform(0.5, 1, 10).astype(np.float32)
+PASTED = np.repeat(np.repeat(DICE.integers(0, 2, (10, 4, 4)), 3, 1), 3, 2).astype(np.float32)  # own shares by place
 AUTO = TrainConfig(backbone="efficientnet_lite0")
 
 
@@ -40,13 +41,15 @@ def network() -> keras.Model:
     return model
 
 
-def after(machine: Machine, steps: int = 3, objective: Objective = OBJECTIVE) -> tuple[list[np.ndarray], float]:
+def after(
+    machine: Machine, steps: int = 3, objective: Objective = OBJECTIVE, shares: np.ndarray = SHARES
+) -> tuple[list[np.ndarray], float]:
     """Weights and the last loss after some steps on one batch."""
     model = machine.trainable(network())
     optimizer = machine.optimizer(lambda: keras.optimizers.SGD(0.5), model.trainable_variables)
     step = _train_step(model, optimizer, objective, machine)
     for _ in range(steps):
-        loss, logits = step(PIXELS, LABELS, TAUGHT, PARTNERS, SHARES)
+        loss, logits = step(PIXELS, LABELS, TAUGHT, PARTNERS, shares)
     assert logits.shape == (10, 7) and logits.dtype == np.float32
     return [variable.numpy() for variable in model.variables], loss
 
@@ -77,8 +80,9 @@ def cramped(holds: int) -> Cramped:
     return Cramped(OBJECTIVE.weights, OBJECTIVE.offsets, OBJECTIVE.smoothing, holds)
 
 
-def test_the_summed_gradients_of_pieces_are_those_of_the_batch():
-    assert_alike(after(Machine(pieces=4)), after(Machine()), 1e-6)
+@pytest.mark.parametrize("shares", [SHARES, PASTED])
+def test_the_summed_gradients_of_pieces_are_those_of_the_batch(shares):
+    assert_alike(after(Machine(pieces=4), shares=shares), after(Machine(), shares=shares), 1e-6)
 
 
 def test_a_batch_that_memory_does_not_hold_is_halved_until_it_fits_and_the_step_stays_the_same(capsys):

@@ -192,17 +192,22 @@ def test_smoothing_an_adjusted_label_draws_towards_logits_that_are_alike():
 # ---- mixup ---------------------------------------------------------------------------------------
 
 
-def test_a_mixture_is_of_inputs_and_of_labels_alike():
+@pytest.mark.parametrize("pasted", [False, True])
+def test_a_mixture_is_of_inputs_and_of_labels_alike(pasted):
     """One step by hand: the loss of mixed inputs against mixed labels."""
-    top = keras.Sequential([keras.Input((INPUTS,)), keras.layers.Dense(7)])
+    top = keras.Sequential([keras.Input((2, 5, 3)), keras.layers.Flatten(), keras.layers.Dense(7)])
     dice = np.random.default_rng(0)
-    inputs, labels = dice.normal(size=(5, INPUTS)).astype(np.float32), np.array([0, 5, 2, 2, 6])
+    inputs, labels = dice.normal(size=(5, 2, 5, 3)).astype(np.float32), np.array([0, 5, 2, 2, 6])
     partners, shares = np.array([3, 0, 2, 4, 1]), np.array([0.5, 0.9, 1.0, 0.7, 0.6], np.float32)
+    own = np.broadcast_to(shares[:, None, None], (5, 2, 5)).copy()
+    if pasted:
+        own[1:3], own[1, :, 1:3], own[2, 0, 4] = 1, 0, 0
+        shares[1:3] = 0.6, 0.9
     optimizer = keras.optimizers.SGD(0.0)
     optimizer.build(top.trainable_variables)
     step = fitting._train_step(top, optimizer, Objective(np.ones(7, np.float32), np.zeros(7, np.float32)), Machine())
-    loss, logits = step(inputs, labels, None, partners, shares)
-    mixture = shares[:, None] * inputs + (1 - shares[:, None]) * inputs[partners]
+    loss, logits = step(inputs, labels, None, partners, own if pasted else shares)
+    mixture = own[..., None] * inputs + (1 - own[..., None]) * inputs[partners]
     expected = top(mixture).numpy()
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
     targets = shares[:, None] * np.eye(7)[labels] + (1 - shares[:, None]) * np.eye(7)[labels[partners]]
@@ -210,17 +215,34 @@ def test_a_mixture_is_of_inputs_and_of_labels_alike():
     assert float(loss) == pytest.approx(-(targets * logs).sum(axis=1).mean(), rel=1e-5)
 
 
-def test_partners_are_of_the_same_batch_and_every_image_keeps_the_larger_share():
-    batches = [(np.arange(8), np.zeros(8, int)), (np.arange(3), np.zeros(3, int))]
+@pytest.mark.parametrize("count", [8, 3])
+def test_partners_are_of_the_same_batch_and_every_image_keeps_the_larger_share(count):
     config = dataclasses.replace(PLAIN, mixup=0.4)
-    drawn = list(fitting._mixtures(config, batches, np.random.default_rng(1)))
-    for (rows, _), (partners, shares) in zip(batches, drawn, strict=True):
-        assert sorted(partners) == list(range(len(rows)))
-        assert shares.shape == (len(rows),) and shares.dtype == np.float32
-        assert ((shares >= 0.5) & (shares <= 1)).all()
-    again = list(fitting._mixtures(config, batches, np.random.default_rng(1)))
-    np.testing.assert_array_equal(drawn[0][1], again[0][1])
-    assert list(fitting._mixtures(PLAIN, batches, np.random.default_rng(1))) == [(), ()]
+    partners, shares = fitting._mixture(config, (count, INPUTS), np.random.default_rng(1))
+    assert sorted(partners) == list(range(count))
+    assert shares.shape == (count,) and shares.dtype == np.float32
+    assert ((shares >= 0.5) & (shares <= 1)).all()
+    np.testing.assert_array_equal(fitting._mixture(config, (count, INPUTS), np.random.default_rng(1))[1], shares)
+    assert fitting._mixture(PLAIN, (count, INPUTS), np.random.default_rng(1)) == ()
+
+
+def test_a_share_of_the_mixtures_is_pasted_in_squares():
+    sums = dataclasses.replace(PLAIN, mixup=0.5)
+    config = dataclasses.replace(sums, cutmix=0.25)
+    partners, own = fitting._mixture(config, (4000, 14, 14, 112), np.random.default_rng(1))
+    same_partners, shares = fitting._mixture(sums, (4000, 14, 14, 112), np.random.default_rng(1))
+    np.testing.assert_array_equal(partners, same_partners)
+    summed = (own == shares[:, None, None]).all((1, 2))
+    assert 0.22 < 1 - summed.mean() < 0.28
+    where = own[~summed] == 0
+    assert ((own[~summed] == 1) | where).all()
+    sides = where.any(2).sum(1)
+    np.testing.assert_array_equal(sides, where.any(1).sum(1), "a square")
+    np.testing.assert_array_equal(where.sum((1, 2)), sides**2, "in one piece")
+    np.testing.assert_allclose(sides, 14 * np.sqrt(1 - shares[~summed]), atol=0.501)
+    assert where.any(0).all(), "anywhere, the corners too"
+    assert own.dtype == np.float32 and own.mean((1, 2)).min() > 0.48
+    assert fitting._mixture(config, (9, 1280), np.random.default_rng(1))[1].shape == (9,), "a head sees no places"
 
 
 # ---- optimizer -----------------------------------------------------------------------------------
