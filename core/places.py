@@ -6,6 +6,12 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 
 
+def folder_named(name: str | Path) -> Path | None:
+    """The folder that somebody named, whole, `~` included; None where there is none, or none that may be looked at."""
+    path = os.path.expanduser(name)
+    return Path(os.path.realpath(path)) if os.path.isdir(path) else None
+
+
 def runs_root() -> Path:
     """The folder of all runs, absolute: `DERMLENS_RUNS`, or `runs/` in the project."""
     return Path(os.path.abspath(os.environ.get("DERMLENS_RUNS") or PROJECT / "runs"))

@@ -3,6 +3,7 @@
 Alike is the cosine between the means of the last activation, which every run keeps of all its images.
 """
 
+import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -66,7 +67,7 @@ class RunImages:
             self._features = directions(run)
         try:
             data = run.manifest()["data"]
-            further = [folder for folder in map(Path, data.get("extra_folders", ())) if folder.is_dir()]
+            further = [Path(folder) for folder in data.get("extra_folders", ()) if os.path.isdir(folder)]
             table = index_dataset(Path(data["folder"]), further).images
             self._paths = dict(zip(table["image_id"], table["path"], strict=True))
         except (DermLensError, KeyError):  # the images are elsewhere by now: the diagnoses are known all the same

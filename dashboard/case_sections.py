@@ -164,7 +164,10 @@ def detail(log: CaseLog, case: Case) -> None:
         probabilities = case.prediction.get("probabilities") or {}
         if set(probabilities) == set(CODES):
             figure = charts.probability_bars(np.array([probabilities[code] for code in CODES]), case.histology)
-            widgets.chart(figure, f"cases_bars_{case.id}", "The model's confidence in each diagnosis")
+            widgets.chart(
+                figure, f"cases_bars_{case.id}", "The model's confidence in each diagnosis",
+                answered_by=(case.run, case.synthetic),
+            )  # fmt: skip
 
 
 def facts(case: Case) -> list[str]:

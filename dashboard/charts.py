@@ -390,6 +390,11 @@ def _with_n(value: float, n: int) -> str:
 # ---- one image ---------------------------------------------------------------------------------
 
 
+def probability(value: float) -> str:
+    """0.7421 -> "74.2 %": what is said of one image is never a certainty, whatever it rounds to."""
+    return "< 0.1 %" if value < 0.001 else "> 99.9 %" if value > 0.999 else f"{100 * value:.1f} %"
+
+
 def probability_bars(probabilities: np.ndarray, truth: str | None = None) -> go.Figure:
     """The confidence in each of the seven diagnoses, in their fixed order; the truth is marked where known.
 
@@ -398,7 +403,7 @@ def probability_bars(probabilities: np.ndarray, truth: str | None = None) -> go.
         truth: a code, or None.
     """
     names = [f"<b>{wrapped(name_of(c))}</b><br>(the truth)" if c == truth else wrapped(name_of(c)) for c in CODES]
-    figure = _bars(list(CODES), probabilities, [f"{p:.1%}" for p in probabilities], 330, y=names)
+    figure = _bars(list(CODES), probabilities, [probability(p) for p in probabilities], 330, y=names)
     figure.update_xaxes(tickformat=".0%", range=[0, 1.25], tickvals=[0, 0.5, 1], title="probability")
     figure.update_yaxes(autorange="reversed")
     return figure

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from core.data.images import model_input
-from core.diagnoses import CODES
+from core.diagnoses import CODES, SYNTHETIC_NOTICE
 from core.errors import ConfigError
 from core.explain.methods import DEFAULT_METHOD, METHODS
 from core.explain.overlay import full_colour, outlined, overlay
@@ -16,7 +16,6 @@ from core.prediction import Prediction
 from core.runs.run import Run
 from dashboard import charts, loaders, models
 from dashboard.explain_charts import title_of
-from dashboard.widgets import probability
 
 METHODS_KEY, LAYERS_KEY, BESIDE_KEY = "explain_methods", "explain_layers", "explain_beside"
 OWN = "each method's own"
@@ -138,11 +137,13 @@ def _row(image: Explained, run: Run, code: str, layer: str, methods: list[str], 
     with st.spinner("Asking the run…"):
         prediction = models.answer(run, image.source)
     share = prediction.probabilities[CODES.index(code)]
-    words = [f"**{charts.name_of(code)}**, {probability(share)}"]
+    words = [f"**{charts.name_of(code)}**, {charts.probability(share)}"]
     words += [f"cut at {layer}"] if layer else []
     if several:
         words.append(f"run {run.id}, which answers {charts.name_of(prediction.code)}")
     st.markdown(" · ".join(words))
+    if several and run.synthetic:
+        st.caption(SYNTHETIC_NOTICE)
     heatmaps, known = {}, loaders.measured_heatmaps(run).get("methods", {})
     with st.grid(max(3, len(methods)), min_column_width=200) as grid:
         places = []

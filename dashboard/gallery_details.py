@@ -10,7 +10,7 @@ from core.diagnoses import CODES
 from core.evaluation.groups import NAMES
 from core.runs.run import Run
 from dashboard import charts, gallery_table, loaders, widgets
-from dashboard.widgets import PARTS, probability
+from dashboard.widgets import PARTS
 
 
 @st.dialog("Details", width="large")
@@ -49,7 +49,7 @@ def same_lesion(row: Any, table: pd.DataFrame, paths: dict[str, str]) -> None:
         return
     widgets.image_grid(
         [
-            (f"{other.image_id}: called {charts.name_of(other.predicted)}, {probability(other.confidence)}",
+            (f"{other.image_id}: called {charts.name_of(other.predicted)}, {charts.probability(other.confidence)}",
              paths.get(other.image_id))
             for other in others.itertuples()
         ]

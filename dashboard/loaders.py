@@ -6,6 +6,7 @@ Each cached function is keyed on paths and the time of their last change, and ho
 entries. What a cached resource gives is shared by all sessions: look at it, never change it.
 """
 
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -25,7 +26,7 @@ from core.data.images import as_jpeg, at_most, read_image
 from core.data.masks import find_masks, whole_mask
 from core.errors import DermLensError
 from core.runs import run as contract
-from core.runs.all_runs import list_runs, served_run
+from core.runs.all_runs import list_runs, served_or_none
 from core.runs.estimate import Estimate, Measured, measured
 from core.runs.estimate import estimate as estimate_training
 from core.runs.files import read_csv, read_json
@@ -88,16 +89,14 @@ class RunCard:
 
 def run_cards() -> list[RunCard]:
     """All runs, the finished ones first, each group from the newest to the oldest."""
-    served = _served_id()
+    served = served_id()
     cards = [_card(run, served) for run in list_runs()]
     return sorted(cards, key=lambda card: not card.finished)
 
 
-def _served_id() -> str | None:
-    try:
-        run = served_run()
-    except DermLensError:  # a damaged current.json must not take the whole dashboard down
-        return None
+def served_id() -> str | None:
+    """The run that is served now."""
+    run = served_or_none()
     return run.id if run else None
 
 
@@ -147,7 +146,7 @@ def judgement(run: Run) -> "Judgement":
     Raises:
         RunError: the files of one of them cannot be read.
     """
-    served = served_run()
+    served = served_or_none()
     runs = (run, served) if served else (run,)
     files = (contract.PREDICTIONS, contract.SPLITS, contract.STATUS)
     return _judgement(tuple((str(one.folder), *(last_change(one.folder / name) for name in files)) for one in runs))
@@ -326,9 +325,9 @@ def _folders(run: Run, part: str) -> tuple[str, ...]:
     name = evaluation_of(part)
     data = (evaluations(run).get(name, {}) if name else manifest(run)).get("data", {})
     first, extra = data.get("folder"), () if name else data.get("extra_folders", ())
-    if not first or not Path(first).is_dir():
+    if not first or not os.path.isdir(first):
         return ()
-    return (first, *(other for other in extra if Path(other).is_dir()))
+    return (first, *filter(os.path.isdir, extra))
 
 
 def _listed(folders: tuple[str, ...]) -> int:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.errors import DermLensError
+from core.errors import DermLensError, RunBusyError
 from core.runs.run import ABOUT
 from dashboard import loaders
 from dashboard.loaders import RunCard
@@ -33,6 +33,8 @@ def delete(card: RunCard) -> None:
                 "cannot be undone.")  # fmt: skip
     if st.button("Delete it", type="primary", icon=":material/delete_forever:", key="delete_for_good"):
         try:
+            if loaders.served_id() == card.run.id:  # since the question was asked
+                raise RunBusyError("A run is not deleted while it is served. Serve another run first.")
             card.run.delete()
         except DermLensError as error:
             st.error(str(error), icon=":material/error:")

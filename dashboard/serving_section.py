@@ -53,13 +53,14 @@ def history() -> None:
     earlier = promotions()
     if len(earlier) < 2:
         return
+    served = loaders.served_id()
     with st.expander(f"Runs that were served before ({len(earlier) - 1})"):
         for place, entry in enumerate(earlier):
             moment = datetime.fromisoformat(entry["promoted"]).astimezone()
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 why = f": {entry['reason']}" if entry.get("reason") else ""
                 st.markdown(f"{moment:%d %b %Y, %H:%M} · {entry['run']}{why}", width="content")
-                if place == 0:
+                if entry["run"] == served:
                     st.badge("served", color="primary")
                     continue
                 try:

@@ -181,7 +181,7 @@ def prediction_sets(answers: Answers) -> None:
 def refusal(answers: Answers) -> None:
     """How many images the run would not have answered, and which."""
     figures, fitted = answers.figures.get("refusal"), answers.fitted.get("refusal") or {}
-    if not figures or fitted.get("threshold") is None:
+    if not figures or fitted.get("threshold") is None or answers.table.empty:
         missing(answers, "score for images that it does not know")
         return
     st.subheader("Which images would be refused?")

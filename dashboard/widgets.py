@@ -57,11 +57,6 @@ def percent(value: float | None, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
-def probability(value: float) -> str:
-    """0.7421 -> "74.2 %": what is said of one image is never a certainty, whatever it rounds to."""
-    return "< 0.1 %" if value < 0.001 else "> 99.9 %" if value > 0.999 else percent(value)
-
-
 def interval(figure: dict[str, Any] | None) -> str:
     """The 95 % interval of a figure in words."""
     return f"95 % interval {ends(figure)}"
@@ -191,15 +186,24 @@ def metric_row(tiles: Sequence[Tile]) -> None:
                 st.caption("  \n".join(tile.lines))
 
 
-def chart(figure: go.Figure, key: str, title: str, clickable: bool = False, lasso: bool = False) -> Any:
+def chart(
+    figure: go.Figure,
+    key: str,
+    title: str,
+    clickable: bool = False,
+    lasso: bool = False,
+    answered_by: tuple[str, bool] | None = None,
+) -> Any:
     """A chart with its title, which is its alternative text too; of a clickable one, what was selected.
 
     Pointed at, it shows the button that saves it as a picture. With `lasso` there are buttons for circling points and
-    for boxes too, and the wheel zooms.
+    for boxes too, and the wheel zooms. It is of the chosen run, or of the one in `answered_by`: its id, and whether its
+    images are drawn.
     """
     run = chosen_run()
-    figure = themed(titled(figure, title, drawn(run)), st.context.theme.type)
-    name = "-".join(re.sub(r"\W+", "-", part) for part in (run.id if run else "", title, "research-only") if part)
+    origin, synthetic = answered_by or (run.id if run else "", drawn(run))
+    figure = themed(titled(figure, title, synthetic), st.context.theme.type)
+    name = "-".join(re.sub(r"\W+", "-", part) for part in (origin, title, "research-only") if part)
     buttons = [["pan2d", "lasso2d", "select2d", "resetScale2d"]] if lasso else []
     config = {
         "displaylogo": False,

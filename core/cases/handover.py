@@ -5,6 +5,7 @@ deleted or corrected there by the next hand-over, and no sooner.
 """
 
 import json
+import os
 import shutil
 import uuid
 from dataclasses import dataclass, field
@@ -58,11 +59,11 @@ def hand_over(log: CaseLog, folder: Path | None = None, drawn: bool = False) -> 
     Raises:
         CaseLogError: the folder holds something else or cannot be written, or the log cannot be read.
     """
-    folder = (folder or confirmed_cases_folder()).expanduser().absolute()
-    _check_replaceable(folder)
+    folder = Path(os.path.abspath(os.path.expanduser(folder or confirmed_cases_folder())))
     cases, left_out = _confirmed(log, drawn)
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
     try:
+        _check_replaceable(folder)
         try:
             if len(cases):
                 _write(log, cases, temporary)

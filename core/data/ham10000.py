@@ -24,7 +24,7 @@ from core.data.synthetic import draw_dataset, is_synthetic
 from core.data.walking import walk
 from core.diagnoses import CODES
 from core.errors import ConfigError, DatasetError
-from core.places import synthetic_folder
+from core.places import folder_named, synthetic_folder
 
 KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
 ENVIRONMENT = "DERMLENS_DATA"
@@ -37,7 +37,8 @@ def find_dataset(config: TrainConfig) -> Path:
         DatasetError: it does not exist, or Kaggle cannot be reached.
     """
     if config.dataset == "synthetic":
-        return draw_dataset(Path(config.data_dir).expanduser().resolve() if config.data_dir else synthetic_folder())
+        named = config.data_dir and os.path.realpath(os.path.expanduser(config.data_dir))
+        return draw_dataset(Path(named) if named else synthetic_folder())
     return _named_folder(config) or _from_kaggle()
 
 
@@ -79,8 +80,8 @@ def extra_folders(config: TrainConfig) -> list[Path]:
     """
     found = []
     for named in filter(None, map(str.strip, (config.extra_data or "").split(os.pathsep))):
-        folder = Path(named).expanduser().resolve()
-        if not folder.is_dir():
+        folder = folder_named(named)
+        if folder is None:
             raise DatasetError(
                 f"--data-dir must name a folder, each time. Received: {named!r}, which is none. Correct it."
             )
@@ -92,8 +93,8 @@ def _named_folder(config: TrainConfig) -> Path | None:
     named = config.data_dir or os.environ.get(ENVIRONMENT)
     if not named:
         return None
-    folder = Path(named).expanduser().resolve()
-    if not folder.is_dir():
+    folder = folder_named(named)
+    if folder is None:
         origin = "--data-dir" if config.data_dir else ENVIRONMENT
         raise DatasetError(f"{origin} must name a folder. Received: {named!r}, which is none. Correct it.")
     return folder
@@ -214,9 +215,10 @@ def _from_kaggle() -> Path:
 
 def _index(folder: Path, need_lesions: bool) -> tuple[Dataset, dict[str, list[str]]]:
     """The usable rows, with what their mapping leaves out; and the faults of the others: what is wrong -> image ids."""
-    folder = Path(folder).expanduser().resolve()
-    if not folder.is_dir():
+    found = folder_named(folder)
+    if found is None:
         raise DatasetError(f"A data set is a folder. Received: {str(folder)!r}, which is none. Name another one.")
+    folder = found
     if not _is_text(str(folder)):  # no table of pandas can hold such a path
         raise DatasetError(f"The path of a data set is text in UTF-8. Received: {str(folder)!r}. Rename the folder.")
     listing = list(walk(folder))

@@ -60,7 +60,13 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
         for problem, names in dataset.left_out.items():
             print(f"left out {len(names)} {problem}", file=sys.stderr)
         known = _known_images(run, dataset)
-        if known:
+        if known is None:
+            print(
+                "warning: a published copy does not say which images it learned from: what it scores on those says "
+                "nothing of new patients.",
+                file=sys.stderr,
+            )
+        elif known:
             print(
                 f"warning: {known:,} of {len(dataset.images):,} images are of a lesion that the run was trained on. "
                 "What it scores on them says nothing of new patients.",
@@ -70,9 +76,12 @@ def evaluate_on(run: Run, folder: Path, skip_damaged: bool = False) -> dict[str,
         return _store(run, predictor, dataset, answers, known)
 
 
-def _known_images(run: Run, dataset: Dataset) -> int:
-    """How many images show a lesion, or bear the name of an image, that the run was trained on."""
+def _known_images(run: Run, dataset: Dataset) -> int | None:
+    """How many images show a lesion, or bear the name of an image, that the run was trained on; None where it does not
+    say what it was trained on, as a published copy."""
     splits = run.splits()
+    if splits.empty:
+        return None
     trained = splits[~splits["split"].isin(("test", EXCLUDED))]
     images = dataset.images
     return int((images["image_id"].isin(trained["image_id"]) | images["lesion_id"].isin(trained["lesion_id"])).sum())
@@ -97,7 +106,7 @@ def _predict(predictor: Predictor, paths: list[str], patients: list[Patient]) ->
     return _Answers(np.array(logits), np.array(strangeness), pd.DataFrame(quality))
 
 
-def _store(run: Run, predictor: Predictor, dataset: Dataset, answers: _Answers, known: int) -> dict[str, Any]:
+def _store(run: Run, predictor: Predictor, dataset: Dataset, answers: _Answers, known: int | None) -> dict[str, Any]:
     """Compute the figures and write them with what is behind them; the same data set replaces its last time."""
     images, seed = dataset.images, run.config().seed
     trust = predictor.trust_in(patients_of(images))
@@ -125,7 +134,8 @@ def _store(run: Run, predictor: Predictor, dataset: Dataset, answers: _Answers, 
     }
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     run.write_json(folder / METRICS, {"data": data, "evaluated": moment, "metrics": figures})
-    if (run.folder / MODEL_CARD).is_file():  # one that is published says what was measured elsewhere
+    # one that is published says what was measured elsewhere; a copy's own is whole, and could not be written anew
+    if (run.folder / MODEL_CARD).is_file() and known is not None:
         run.write_bytes(MODEL_CARD, model_card(run).encode())
     return figures
 

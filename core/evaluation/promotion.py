@@ -6,7 +6,7 @@ import pandas as pd
 
 from core.errors import RunError
 from core.evaluation.comparison import MEASURES, Comparison, compare
-from core.runs.all_runs import promote, served_run
+from core.runs.all_runs import promote, served_or_none
 from core.runs.run import Run
 
 
@@ -31,7 +31,7 @@ def judge(run: Run) -> Judgement:
     Raises:
         RunError: the files of one of them cannot be read.
     """
-    served = served_run()
+    served = served_or_none()
     if served is None or served.id == run.id or not served.usable:
         return Judgement(served, None, ())
     before, after = _tested(served), _tested(run)

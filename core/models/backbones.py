@@ -34,7 +34,10 @@ def build_features(backbone: Backbone, pixels: keras.KerasTensor, weights: str) 
     application = getattr(keras.applications, backbone.keras_application)
     try:
         source = None if weights == NO_WEIGHTS else weights
-        return application(include_top=False, weights=source, input_tensor=pixels).output
+        network = application(include_top=False, weights=source, input_tensor=pixels)
+        if weights not in (IMAGENET, NO_WEIGHTS):
+            _as_by_name(network)
+        return network.output
     except Exception as error:  # Keras raises a bare Exception when its download fails
         if weights == IMAGENET:
             raise WeightsError(
@@ -43,6 +46,18 @@ def build_features(backbone: Backbone, pixels: keras.KerasTensor, weights: str) 
                 "or take --backbone efficientnet_lite0, whose weights are installed already."
             ) from error
         raise WeightsError(f"The weights file must fit {backbone.name}. Received: {weights} ({error}).") from error
+
+
+def _as_by_name(network: keras.Model) -> None:
+    """Make of a network filled from a file what Keras makes of the same file fetched by the name "imagenet".
+
+    EfficientNetB0's files hold standard deviations where its first layer takes variances; Keras sets that right in the
+    network that it fetches the file for, and in no other.
+    """
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.Normalization) and layer.input_mean is None:
+            layer.adapt_variance.assign(layer.adapt_variance**2)
+            layer.finalize_state()
 
 
 def _lite0(pixels: keras.KerasTensor, weights: str) -> keras.KerasTensor:

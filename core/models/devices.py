@@ -132,6 +132,9 @@ class Machine:
             copy = keras.models.clone_model(model, clone_function=again)
             for own, other in zip(copy.variables, model.variables, strict=True):
                 own.assign(other.numpy())
+            for layer in copy.layers:
+                if isinstance(layer, keras.layers.Normalization):  # it computes with copies of its variables
+                    layer.finalize_state()
         return copy
 
     def optimizer(self, make: Callable[[], keras.Optimizer], variables: list[keras.Variable]) -> keras.Optimizer:

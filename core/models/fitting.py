@@ -24,6 +24,7 @@ from core.data.loading import Take, in_batches, read_ahead
 from core.errors import RunError
 from core.evaluation.metrics import epoch_figures
 from core.models.devices import AtOnce, Machine
+from core.models.fused_adamw import FusedAdamW
 from core.runs.files import write_bytes
 from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, HISTORY, HISTORY_COLUMNS, Run
@@ -289,7 +290,7 @@ def _optimizer(config: TrainConfig) -> keras.Optimizer:
     """AdamW is Loshchilov and Hutter's, "Decoupled Weight Decay Regularization", ICLR 2019."""
     if config.optimizer != ADAMW:
         return keras.optimizers.Adam(config.learning_rate)
-    optimizer = keras.optimizers.AdamW(config.learning_rate, weight_decay=config.weight_decay)
+    optimizer = FusedAdamW(config.learning_rate, weight_decay=config.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
 

@@ -68,8 +68,12 @@ def train(run: Run) -> None:
             else:
                 _train(run, config, progress)
         (run.folder / CHECKPOINT).unlink(missing_ok=True)
-    if run.folder.parent == runs_root() and served_run() is None:
-        promote(run)  # the first run is served at once
+    try:
+        first = run.folder.parent == runs_root() and served_run() is None
+    except RunError:  # which run is served is damaged: the training is done all the same
+        first = False
+    if first:
+        promote(run)  # served at once
 
 
 def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:

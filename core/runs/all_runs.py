@@ -51,6 +51,14 @@ def served_run(root: Path | None = None) -> Run | None:
     return Run(root / name) if (root / name / CONFIG).is_file() else None
 
 
+def served_or_none() -> Run | None:
+    """As `served_run`; None too where `current.json` is damaged: to promote a run is how that is mended."""
+    try:
+        return served_run()
+    except RunError:
+        return None
+
+
 def named_or_served(name: str | Path | None) -> Run:
     """The run that is asked for, see `find_run`; without a name the one that is served.
 

@@ -16,7 +16,7 @@ import gradio as gr
 from core.cases.case import COMMENT_LENGTH, NAME_LENGTH
 from core.data.images import SUFFIXES
 from core.diagnoses import DIAGNOSES
-from core.errors import DermLensError
+from core.errors import DermLensError, RunError
 from core.prediction import Prediction
 from core.runs.all_runs import served_run
 from dashboard.clinic import many, markup, pictures, reading
@@ -305,6 +305,8 @@ def _many_images(
     def assess(uploads: list[Upload] | None, code: str, request: gr.Request) -> tuple[list[many.Line], str]:
         try:
             found = many.assess_many(uploads or [], code, str(request.session_hash))
+        except RunError as error:
+            return [], reading.problem(error, code)
         except DermLensError as error:
             return [], markup.note(str(error), alarming=True)
         return found, many.table_in_html(found, code)

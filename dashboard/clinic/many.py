@@ -74,14 +74,18 @@ def assess_many(uploads: list[Upload], language: str, session: str) -> list[Line
 
 
 def table_in_html(lines: list[Line], language: str) -> str:
-    """The lines as people read them; without any, what would be there."""
+    """The lines as people read them, and which run they are of: the page's own may be served since; without any, what
+    would be there."""
     if not lines:
         return markup.note(text("many_waiting", language))
     keys = ("column_file", "column_answer", "column_confidence", "column_malignant", "column_remark")
     head = "".join(f'<th scope="col">{escape(text(key, language))}</th>' for key in keys)
     body = "".join(_row(line, language) for line in lines)
     table = f'<table class="dl-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="dl-scroll">{table}</div>'
+    runs = {line.prediction.run_id for line in lines if line.prediction}  # one, or none
+    told = markup.notices(True, language) if _synthetic(lines) else ""
+    origin = "".join(f'<p class="dl-provenance">{escape(text("provenance", language, run=run))}</p>' for run in runs)
+    return f'{told}<div class="dl-scroll">{table}</div>{origin}'
 
 
 def _row(line: Line, language: str) -> str:
@@ -104,6 +108,11 @@ def _row(line: Line, language: str) -> str:
     return f"<tr>{file}{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
+def _synthetic(lines: list[Line]) -> bool:
+    """Whether a model of drawn images answered."""
+    return any(line.prediction is not None and line.prediction.synthetic for line in lines)
+
+
 def as_csv(lines: list[Line]) -> bytes:
     """The table for programs: codes, a point for the decimal sign, and the notice in every row."""
     rows = []
@@ -123,8 +132,7 @@ def as_csv(lines: list[Line]) -> bytes:
 def as_zip(lines: list[Line]) -> bytes:
     """The table, and each image that was answered with the heatmap of its answer over it."""
     stream = io.BytesIO()
-    synthetic = any(line.prediction and line.prediction.synthetic for line in lines)
-    notice = "\n".join(notices(synthetic))
+    notice = "\n".join(notices(_synthetic(lines)))
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr("README.txt", f"{notice}\n")
         archive.writestr("answers.csv", as_csv(lines))

@@ -71,7 +71,7 @@ def assess(
         patient = Patient(_years(age, language), sex, site) if patients_speak() else None
         prediction = predict_upload(upload, str(request.session_hash), language, patient)
     except DermLensError as error:
-        return None, holds(_problem(error, language)), gr.skip(), gr.skip()
+        return None, holds(problem(error, language)), gr.skip(), gr.skip()
     shown = dataclasses.replace(prediction, image=at_most(prediction.image, SHOWN_PIXELS))
     frame = markup.notices(prediction.synthetic, language), markup.provenance(prediction.run_id, language)
     if prediction.refused:  # nothing is chosen: choosing one is how somebody insists
@@ -286,7 +286,8 @@ def _years(age: str, language: str) -> float | None:
     return float(int(age))
 
 
-def _problem(error: DermLensError, language: str) -> str:
+def problem(error: DermLensError, language: str) -> str:
+    """What is wrong, in words."""
     if isinstance(error, RunNotFoundError):
         return markup.no_model(language)
     if isinstance(error, ImageError):

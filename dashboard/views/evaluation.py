@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.diagnoses import CODES, FEW
+from core.evaluation.card_texts import HAM10000, kind_of
 from core.runs.run import Run
 from dashboard import charts, loaders, selection, trust_sections, widgets
 from dashboard.answers import Answers
@@ -44,7 +45,7 @@ def body(run: Run) -> None:
     )  # fmt: skip
     explain_part(run, part, evaluations.get(part, {}).get("data", {}))
     headline(choices[part])
-    if part == "test" and not run.synthetic:
+    if part == "test" and kind_of(run.synthetic, loaders.splits(run)["image_id"]) is HAM10000:
         published(choices[part])
     section = st.segmented_control(
         "Section", [DIAGNOSES, *SECTIONS], default=DIAGNOSES, required=True, key="evaluation_section",
@@ -68,12 +69,15 @@ def explain_part(run: Run, part: str, data: dict[str, Any]) -> None:
             icon=":material/warning:",
         )
         return
+    elsewhere = "Images from elsewhere, which the run never learned from"
+    if data.get("known_to_the_run", 0) is None:
+        elsewhere = "Images of a folder; a published copy does not say whether the run learned from them"
     st.caption(
         {
             "test": "Never used in training, and looked at once: these are the figures to quote.",
             "validation": watched(run),
             "calibration": "Used to fit probabilities, sets and thresholds, whose figures are too good here.",
-        }.get(part, f"Images from elsewhere, which the run never learned from: {data.get('folder', 'unknown folder')}.")
+        }.get(part, f"{elsewhere}: {data.get('folder', 'unknown folder')}.")
     )
 
 

@@ -161,12 +161,13 @@ def answer_in_words(prediction: Prediction, truth: str | None) -> None:
     """The answer, what else is probable, what cannot be ruled out, and what is wrong with the image."""
     known = f" The truth is **{BY_CODE[truth].name}**." if truth in BY_CODE else ""
     best = prediction.probabilities[CODES.index(prediction.code)]
-    st.markdown(f"The answer is **{charts.name_of(prediction.code)}**, with {best:.1%} probability.{known}")
+    said = f"The answer is **{charts.name_of(prediction.code)}**, with {charts.probability(best)} probability."
+    st.markdown(said + known)
     if prediction.most_probable != prediction.code:
         st.markdown(
             f"The most probable diagnosis is **{charts.name_of(prediction.most_probable)}** "
-            f"({prediction.probabilities.max():.1%}), which is more common. The answer is what the image speaks for "
-            "most, as if all seven were equally common."
+            f"({charts.probability(prediction.probabilities.max())}), which is more common. The answer is what the "
+            "image speaks for most, as if all seven were equally common."
         )
     if prediction.patient_used and prediction.image_logits is not None:
         alone = CODES[int(prediction.image_logits.argmax())]

@@ -28,7 +28,7 @@ from dashboard.selection import (
     evaluation_of,
 )
 from dashboard.take_away import take_away
-from dashboard.widgets import PARTS, probability
+from dashboard.widgets import PARTS
 
 ON_A_PAGE = 12
 Waiting = tuple[str, str, Any]  # path, code to explain, the place of its picture
@@ -209,12 +209,12 @@ def words(row: Any) -> None:
     """Truth and answer with their confidences, and whose lesion it is."""
     right = row.dx == row.predicted
     mark = ":green[:material/check:]" if right else ":red[:material/close:]"
-    lines = [f"{mark} **{charts.name_of(row.predicted)}** {probability(row.confidence)}"]
+    lines = [f"{mark} **{charts.name_of(row.predicted)}** {charts.probability(row.confidence)}"]
     if not right:
-        lines.append(f"Truth: **{charts.name_of(row.dx)}** {probability(row.confidence_in_truth)}")
+        lines.append(f"Truth: **{charts.name_of(row.dx)}** {charts.probability(row.confidence_in_truth)}")
     likely = max(CODES, key=lambda code: getattr(row, f"p_{code}"))
     if likely != row.predicted:  # the answer weighs all seven alike; probabilities hold for these images
-        lines.append(f"Most probable: **{charts.name_of(likely)}** {probability(getattr(row, f'p_{likely}'))}")
+        lines.append(f"Most probable: **{charts.name_of(likely)}** {charts.probability(getattr(row, f'p_{likely}'))}")
     lines.append(f":small[{who(row)}]")
     st.markdown("  \n".join(lines))
 

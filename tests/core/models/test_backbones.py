@@ -46,6 +46,26 @@ def test_a_local_weights_file_fills_the_network(tmp_path):
         assert (ours == theirs).all()
 
 
+def test_a_named_file_and_the_same_file_fetched_make_one_network(tmp_path, monkeypatch):
+    """The way out without a network must not be another, worse network."""
+    donor = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(224, 224, 3))
+    first = next(layer for layer in donor.layers if isinstance(layer, keras.layers.Normalization))
+    first.adapt_mean.assign([0.485, 0.456, 0.406])  # as Keras's file has them
+    first.adapt_variance.assign([0.229, 0.224, 0.225])
+    path = str(tmp_path / "notop.weights.h5")
+    donor.save_weights(path)
+    monkeypatch.setattr("keras.src.applications.efficientnet.file_utils.get_file", lambda *_args, **_settings: path)
+    seen = []
+    for weights in ("imagenet", path):
+        inputs = pixels()
+        model = keras.Model(inputs, build_features(BACKBONES["efficientnetb0"], inputs, weights))
+        stem = keras.Model(inputs, model.get_layer("stem_conv").input)
+        photo = np.random.default_rng(2).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
+        seen.append(stem(photo).numpy())
+    assert abs(seen[0]).max() > 1.5
+    np.testing.assert_allclose(seen[1], seen[0], rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenetv3small"])
 def test_the_table_of_work_is_that_of_the_networks(name):
     """Times are told from it."""

@@ -80,6 +80,20 @@ def cramped(holds: int) -> Cramped:
     return Cramped(OBJECTIVE.weights, OBJECTIVE.offsets, OBJECTIVE.smoothing, holds)
 
 
+@pytest.mark.parametrize("machine", [Machine(), Machine(mixed=True)])
+def test_what_is_trained_sees_its_inputs_as_the_network_that_is_kept(machine):
+    """EfficientNetB0 begins with a layer that computes with copies of its own variables."""
+    norm = keras.layers.Normalization()
+    layers = [norm, *network().layers]
+    model = keras.Sequential([keras.Input((12, 12, 3)), *layers])
+    norm.adapt_mean.assign([3.0, -2.0, 0.5])
+    norm.adapt_variance.assign([4.0, 0.25, 9.0])
+    norm.finalize_state()
+    copy = machine.trainable(model)
+    assert copy is not model
+    np.testing.assert_allclose(copy(PIXELS), model(PIXELS), atol=0.02 if machine.mixed else 1e-5)
+
+
 @pytest.mark.parametrize("shares", [SHARES, PASTED])
 def test_the_summed_gradients_of_pieces_are_those_of_the_batch(shares):
     assert_alike(after(Machine(pieces=4), shares=shares), after(Machine(), shares=shares), 1e-6)
