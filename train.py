@@ -149,6 +149,7 @@ def main(arguments: list[str] | None = None) -> int:
     engines.use(options.engine)
     if options.join:
         run = join_runs(options)
+        stop_on_signal(run)
         print(f"Run {run.id} in {run.folder}\n{headline(run)}", flush=True)
         examine_afterwards(run)
         return 0

@@ -51,7 +51,7 @@ def speed(dataset: Dataset, count: int, backbone: str, cut: str, folder: Path) -
     few = Examples(lambda rows, _: examples.take(rows, np.zeros(len(rows), int)), labels[:FEW])
     even = Objective.of(config, np.ones(len(CODES), np.float32))
     fit(run, progress, config, classifier.top, examples, few, even)
-    return count / float(run.history()["seconds"].iloc[-1])
+    return len(images) / float(run.history()["seconds"].iloc[-1])
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ BACKBONE_CUTS = {name: backbone.cuts for name, backbone in BACKBONES.items()}
 DATASETS = ("ham10000", "synthetic")
 OPTIMIZERS = ADAM, ADAMW = ("adam", "adamw")
 SCHEDULES = PLATEAU, COSINE = ("plateau", "cosine")
+MOST_REPEATS = 1000
 PRECISIONS = AUTO, FLOAT32, MIXED = ("auto", "float32", "mixed")
 
 
@@ -70,7 +71,7 @@ class TrainConfig:
         "images.",
         "Data",
         low=0,
-        high=1000,
+        high=MOST_REPEATS,
     )
 
     backbone: str = _setting(
@@ -276,6 +277,11 @@ class TrainConfig:
                 "Rare diagnoses are helped by class_weights or by logit_adjustment, not by both. Received: "
                 f"class_weights=True, logit_adjustment={self.logit_adjustment:g}. "
                 "Choose --no-class-weights or --logit-adjustment 0."
+            )
+        if self.repeat + self.ensemble - 1 > MOST_REPEATS:
+            raise ConfigError(
+                f"The networks of an ensemble are the repeats from repeat on, {MOST_REPEATS} at most. Received: "
+                f"repeat={self.repeat}, ensemble={self.ensemble}. Choose a smaller --repeat."
             )
         if self.folds == 1 or self.fold > max(self.folds, 1):
             raise ConfigError(

@@ -103,6 +103,9 @@ def command(main: Callable[_Arguments, int]) -> Callable[_Arguments, int]:
         except TrainingStopped as stop:
             print(stop, flush=True)
             return 130
+        except KeyboardInterrupt:
+            print("Ended at once.", flush=True)
+            return 130
         except DermLensError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             return 1

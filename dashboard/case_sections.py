@@ -27,6 +27,7 @@ from dashboard.widgets import Tile, percent
 LIST, AGREEMENT, HAND_OVER = "Cases", "Agreement", "Hand over"
 CONFIRMED, OPEN = "With histology", "Without"
 CHOSEN = "cases_chosen"
+OPENED = "cases_opened"  # the case on the page, and the form and its values as they were drawn last
 COMPARED = {
     agreement.MODEL: ("Model", "The model's answer against the histology."),
     agreement.MODEL_ALL: ("Model, all", "Against the histology, or the reader's diagnosis where there is none yet."),
@@ -186,6 +187,7 @@ def form(log: CaseLog, case: Case) -> None:
     """What the reader thinks now, and what histology said."""
     present = {"reader_diagnosis": case.reader_diagnosis, "histology": case.histology, "comment": case.comment}
     key = f"cases_{case.id}_{hash(tuple(present.values()))}"  # what another session entered is shown, not overwritten
+    _carry_over(case, key, present)
     codes = [None, *CODES]
     entered: dict[str, Any] = {}
     with st.form(key):
@@ -200,12 +202,30 @@ def form(log: CaseLog, case: Case) -> None:
         entered["comment"] = st.text_area(
             "Comment", case.comment, max_chars=COMMENT_LENGTH, height=90, key=f"{key}_comment", help="No names, please."
         )
-        saved = st.form_submit_button("Save", icon=":material/save:")
+        saved = st.form_submit_button("Save", icon=":material/save:", key=f"{key}_save")
     if case.histology_time:
         st.caption(f"Histology entered {case.histology_time:%d %B %Y, %H:%M} UTC.")
     if saved:
+        st.session_state.pop(OPENED, None)
         changed = {name: value for name, value in entered.items() if value != present[name]}
         widgets.attempt(lambda: log.update(case.id, **changed))
+
+
+def _carry_over(case: Case, key: str, present: dict[str, Any]) -> None:
+    """What was just to be saved, on a form that somebody else's entries have replaced: onto the new one."""
+    state = st.session_state
+    earlier, before, drawn = state.get(OPENED, ("", "", {}))
+    state[OPENED] = (case.id, key, present)
+    if earlier != case.id or before == key or not state.get(f"{before}_save"):
+        return
+    for name, value in drawn.items():
+        entered = state.get(f"{before}_{name}", value)
+        if entered != value:
+            state[f"{key}_{name}"] = entered
+    st.warning(
+        "Somebody else has changed this case meanwhile. What you entered is below: save it again to keep it.",
+        icon=":material/sync_problem:",
+    )
 
 
 @st.dialog("Delete this case?")

@@ -35,7 +35,7 @@ from core.evaluation.subgroups import subgroup_figures
 from core.predictor import Predictor
 from core.runs.all_runs import find_run
 from core.runs.files import without_nan
-from core.runs.jobs import give_way
+from core.runs.jobs import give_way, stop_on_signal, take_up
 from core.runs.run import EVALUATIONS, IMAGES, METRICS, MODEL_CARD, PREDICTIONS, SUBGROUPS, Run
 
 
@@ -194,6 +194,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise ConfigError("A run's own images are those that it learned from. Received: --skip-damaged without "
                           "--data-dir. Leave it out.")  # fmt: skip
     if options.data_dir is None:
+        take_up(run)
+        stop_on_signal(run)
         with redirect_stdout(sys.stderr):  # what is told on the way is no part of the figures
             examine(run, options.again)
         figures = run.metrics()["test"]

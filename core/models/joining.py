@@ -136,19 +136,19 @@ def check_together(members: Sequence[Run]) -> None:
         ("size of the input", lambda manifest: manifest["image_size"]),
         ("test_views", lambda manifest: manifest.get("test_views", 1)),
     ):
-        found = {member.id: of(member.manifest()) for member in members}
-        if len(set(found.values())) > 1:
-            other = next(name for name, value in found.items() if value != found[members[0].id])
+        found = [of(member.manifest()) for member in members]
+        other = next((member for member, value in zip(members, found, strict=True) if value != found[0]), None)
+        if other is not None:
             raise RunError(
                 f"Runs that are joined have the same {what}, or one would be tested on what another was trained on. "
-                f"Received: {members[0].id!r} and {other!r}, which differ. Train them on the same images with the same "
-                "--seed and --test-views, and another --repeat."
+                f"Received: {members[0].called!r} and {other.called!r}, which differ. Train them on the "
+                "same images with the same --seed and --test-views, and another --repeat."
             )
     for (earlier, here), (later, there) in itertools.combinations(zip(members, said, strict=True), 2):
         if here[LOGIT_COLUMNS].equals(there[LOGIT_COLUMNS]):
             raise RunError(
-                f"Networks that are joined differ, or they answer as each does alone. Received: {earlier.id!r} and "
-                f"{later.id!r}, which say the same of every image. Train one of them with another --repeat."
+                f"Networks that are joined differ, or they answer as each does alone. Received: {earlier.called!r} and "
+                f"{later.called!r}, which say the same of every image. Train one of them with another --repeat."
             )
 
 

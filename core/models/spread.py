@@ -18,6 +18,7 @@ from core.models.cluster import ENVIRONMENT, connect
 from core.places import PROJECT, places
 from core.runs.jobs import give_way, stop_on_signal, take_up, taken_out
 from core.runs.run import LOG, STOP_REQUEST, Run
+from core.runs.status import Status, own_process
 
 RETRIES = 5  # of a run whose worker or machine is lost: it goes on from its last whole epoch
 CORES = 2  # of a cluster's machine, for one training
@@ -53,6 +54,7 @@ def spread(
         return {}
     for run in todo:
         take_up(run)
+        run.write_status(Status(state="queued", **own_process()))  # so that whoever is queued behind them waits
     reasons = _on_cluster(todo, address, cores, wait) if address else _here(todo, jobs)
     return {run.id: reason for run, reason in zip(todo, reasons, strict=True) if reason}
 
@@ -118,6 +120,8 @@ def _as_process(run: Run, settings: dict[str, str]) -> str:
     """
     if taken_out(run, TAKEN_OUT):
         return TAKEN_OUT
+    if not run.folder.is_dir():
+        return "deleted before its turn"
     with (run.folder / LOG).open("ab") as log:
         command = (sys.executable, "-u", "-m", "core.models.spread", str(run.folder))
         environment = settings | os.environ | places()

@@ -89,11 +89,14 @@ def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
     address = asked_for()
     for number, member in enumerate(members[:1] if address else members, 1):
         if not member.usable:
+            _begin_with_split_of(members[0], member)
             progress.phase("data", f"Network {number} of {config.ensemble}.")
             _train(member, member.config(), progress)
             member.write_status(Status(state="finished", phase="done", epoch=len(member.history())))
             (member.folder / CHECKPOINT).unlink(missing_ok=True)
     if address:
+        for member in members[1:]:
+            _begin_with_split_of(members[0], member)
         progress.phase("training", f"Networks 2 to {config.ensemble} are trained on the cluster.")
         failed = spread(members[1:], address, wait=progress.beat)
         if failed:
@@ -177,6 +180,12 @@ def _speed(cache: TrunkCache | None, features: TrunkCache) -> dict[str, float | 
         "trunk": round(cache.computed / cache.seconds, 1) if cache and enough else None,
         "trunk_seconds": round(seconds, 1),
     }
+
+
+def _begin_with_split_of(first: Run, member: Run) -> None:
+    """What is excluded while an ensemble is trained, or handed over, must not part its networks."""
+    if member.splits().empty and not first.splits().empty:
+        member.write_csv(SPLITS, first.splits())
 
 
 # ---- data --------------------------------------------------------------------------------------

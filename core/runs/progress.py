@@ -51,6 +51,9 @@ class Progress:
             (self.run.folder / STOP_REQUEST).unlink(missing_ok=True)
             self._end("stopped", str(stop))
             raise
+        except KeyboardInterrupt:
+            self._end("stopped", "Ended at once.")
+            raise
         except DermLensError as error:
             self._end("failed", "Failed.", str(error))
             raise

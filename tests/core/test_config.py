@@ -136,12 +136,18 @@ def test_several_depths_are_for_a_head_alone(cut):
     assert TrainConfig(head_depths=True).head_depths
 
 
+def test_the_repeats_of_an_ensemble_are_repeats():
+    text = refusal(repeat=999, ensemble=3)
+    assert "repeat=999" in text and "ensemble=3" in text
+    assert TrainConfig(repeat=998, ensemble=3).repeat == 998
+
+
 def test_what_came_later_is_off_by_default():
     """An old config.json asks for what it asked for when it was written."""
     old = TrainConfig.from_dict({"backbone": "efficientnet_lite0", "epochs": 3})
     assert (old.optimizer, old.schedule, old.class_weights) == ("adam", "plateau", True)
-    assert not any((old.logit_adjustment, old.label_smoothing, old.mixup, old.average_last, old.turns, old.colour))
-    assert not old.head_depths and not old.runs_to_the_end
+    assert not any((old.logit_adjustment, old.label_smoothing, old.mixup, old.cutmix, old.average_last))
+    assert not any((old.turns, old.colour, old.head_depths, old.runs_to_the_end))
 
 
 def test_it_cannot_be_changed_afterwards():

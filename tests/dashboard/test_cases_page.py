@@ -119,7 +119,12 @@ def test_what_somebody_else_entered_meanwhile_is_not_overwritten(log):
     app.text_area(key=fields(app, case)["comment"]).set_value("mine")
     save(app)
     assert log.get(case.id).histology == "df"
-    assert app.selectbox(key=fields(app.run(), case)["histology"]).value == "df"
+    assert "Somebody else has changed this case" in app.warning[0].value
+    assert app.selectbox(key=fields(app, case)["histology"]).value == "df"
+    assert app.text_area(key=fields(app, case)["comment"]).value == "mine", "what was typed is not lost"
+    save(app)
+    assert (log.get(case.id).histology, log.get(case.id).comment) == ("df", "mine")
+    assert not [said for said in app.warning if "Somebody else" in said.value]
 
 
 def the_dialog(key: str) -> None:

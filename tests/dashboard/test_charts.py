@@ -141,6 +141,8 @@ def test_probability_bars_keep_the_order_and_mark_the_truth() -> None:
     bars = charts.probability_bars(np.array([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]), truth="mel").data[0]
     assert [data[0] for data in bars.customdata] == list(CODES)
     assert "the truth" in bars.y[0] and not any("the truth" in name for name in bars.y[1:])
+    sure = charts.probability_bars(np.array([0.99996, 0, 0.00004, 0, 0, 0, 0])).data[0]
+    assert list(sure.text[:3]) == ["> 99.9 %", "< 0.1 %", "< 0.1 %"], "nothing is certain of one image"
 
 
 def test_a_title_says_what_it_shows_and_what_it_is_not_for() -> None:

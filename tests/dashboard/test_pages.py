@@ -288,8 +288,10 @@ def test_streamlit_does_not_clear_keras_while_a_model_loads() -> None:
     assert "_log_if_error(_clean_problem_modules)" in source  # else the name has changed, and nothing is replaced
 
 
-@pytest.mark.parametrize(("known", "says"), [(0, "never learned from"), (3, "the figures are too good")])
-def test_an_external_evaluation_says_what_the_run_knew(served_run: Run, known: int, says: str) -> None:
+@pytest.mark.parametrize(
+    ("known", "says"), [(0, "never learned from"), (3, "the figures are too good"), (None, "does not say whether")]
+)
+def test_an_external_evaluation_says_what_the_run_knew(served_run: Run, known: int | None, says: str) -> None:
     data = {"folder": "elsewhere", "images": 90, "known_to_the_run": known}
     name = f"{contract.EVALUATIONS}/elsewhere-1/{contract.METRICS}"
     served_run.write_json(name, {"data": data, "metrics": served_run.metrics()["test"]})

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.evaluation import promotion
 from core.places import PROJECT
-from core.runs.all_runs import list_runs, promotions
+from core.runs.all_runs import list_runs, promote, promotions
 from core.runs.all_runs import served_run as served_now
 from core.runs.run import CONFIG, PREDICTIONS, Run
 from dashboard import loaders, picked
@@ -86,6 +86,14 @@ def test_a_run_is_deleted_only_after_it_was_asked(served_run, always_nevus):
     assert [run.id for run in list_runs()] == [served_run.id]
     kept = details_of(served_run)
     assert "about_delete" not in [button.key for button in kept.button]
+
+
+def test_a_run_that_is_served_since_it_was_asked_is_not_deleted(served_run, always_nevus):
+    dialog = AppTest.from_function(the_dialog, args=(always_nevus.id,), default_timeout=60).run()
+    promote(always_nevus)
+    dialog.button(key="delete_for_good").click().run()
+    assert "Serve another run first" in dialog.error[0].value
+    assert always_nevus.usable and served_now().id == always_nevus.id
 
 
 def test_two_runs_are_compared(served_run, always_nevus):

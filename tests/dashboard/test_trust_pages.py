@@ -229,6 +229,14 @@ def test_refusal_shows_the_strangest_images(trusted: Run) -> None:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
+def test_a_published_copy_which_holds_no_predictions_opens(section: str, trusted: Run) -> None:
+    for name in (contract.PREDICTIONS, contract.SPLITS):
+        (trusted.folder / name).unlink()
+    app = open_section(section)
+    assert not app.exception
+
+
+@pytest.mark.parametrize("section", SECTIONS)
 def test_an_external_evaluation_has_the_same_sections(section: str, trusted: Run, tmp_path: Path) -> None:
     place = f"{contract.EVALUATIONS}/elsewhere-1"
     table = trusted.predictions()

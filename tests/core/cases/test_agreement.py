@@ -107,3 +107,12 @@ def test_refused_images_never_count_and_drawn_ones_only_alone():
     assert len(counted(cases(*rows, synthetic=[True, False, False], refused=[False, False, True]))) == 1
     assert len(counted(cases(*rows, synthetic=True, refused=[False, False, True]))) == 2
     assert counted(cases()).empty
+
+
+def test_what_histology_said_of_an_image_holds_however_often_it_is_kept():
+    """The newest row comes first: a second reader kept the same answer, and entered no histology."""
+    again = cases(("mel", None, None, None), ("mel", None, "nv", "mel"), ("nv", None, None, None))
+    again["image_sha256"] = ["same", "same", "other"]
+    once = counted(again)
+    assert once["histology"].tolist() == ["mel", None] and once["predicted"].tolist() == ["mel", "nv"]
+    assert by_name(agreements(once))[agreement.MODEL].n == 1

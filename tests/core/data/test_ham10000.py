@@ -12,7 +12,7 @@ from PIL import Image
 
 from core.config import TrainConfig
 from core.data import ham10000
-from core.data.ham10000 import find_dataset, index_dataset, load_dataset
+from core.data.ham10000 import extra_folders, find_dataset, index_dataset, load_dataset
 from core.errors import DatasetError
 
 HEADER = "lesion_id,image_id,dx,dx_type,age,sex,localization"
@@ -368,6 +368,17 @@ def test_a_named_folder_that_is_none_is_not_passed_over(tmp_path, monkeypatch, k
         with pytest.raises(DatasetError, match="DERMLENS_DATA must name a folder"):
             find_dataset(TrainConfig())
     assert kaggle == []
+
+
+@pytest.mark.parametrize("named", ["~nobody-of-this-name/ham", "x" * 5000])
+def test_what_cannot_even_be_looked_for_is_no_folder(named):
+    for asked in (
+        lambda: find_dataset(TrainConfig(data_dir=named)),
+        lambda: extra_folders(TrainConfig(extra_data=named)),
+        lambda: load_dataset(Path(named)),
+    ):
+        with pytest.raises(DatasetError, match="which is none"):
+            asked()
 
 
 def test_home_is_understood(tmp_path, monkeypatch):

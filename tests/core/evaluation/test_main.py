@@ -104,6 +104,23 @@ def test_the_card_says_what_was_measured_elsewhere(served_run, external):
     assert "has not been evaluated on images from elsewhere" not in served_run.model_card()
 
 
+def test_a_published_copy_does_not_claim_that_images_are_new_to_it(served_run, external, capsys):
+    """It holds no splits, and a card that says more than could be written again from what it holds."""
+    served_run.write_bytes("MODEL_CARD.md", b"the whole card")
+    (served_run.folder / "splits.csv").unlink()
+    assert main(["--run", served_run.id, "--data-dir", str(external)]) == 0
+    assert "does not say which images it learned from" in capsys.readouterr().err
+    ((_, stored),) = served_run.evaluations().items()
+    assert stored["data"]["known_to_the_run"] is None
+    assert served_run.model_card() == "the whole card"
+
+
+def test_a_stop_that_was_asked_for_long_ago_ends_no_examination(served_run):
+    (served_run.folder / "stop").touch()
+    assert main(["--run", served_run.id]) == 0
+    assert not served_run.stop_requested()
+
+
 def test_a_run_that_is_not_finished_is_not_examined_and_can_go_on(served_run, capsys):
     """It was called finished from then on, and could not be resumed."""
     served_run.write_status(Status(state="stopped", epoch=1))

@@ -62,3 +62,12 @@ def test_every_promotion_is_on_record_and_can_be_taken_back(served_run, better, 
     (runs_folder / CURRENT).write_text("{ damaged")
     promotion.promote(better)
     assert [entry["run"] for entry in promotions()] == [better.id]
+
+
+def test_a_damaged_record_is_mended_by_serving_a_run(better, worse, runs_folder):
+    promotion.serve(better)
+    (runs_folder / CURRENT).write_text("{ damaged")
+    judged = promotion.judge(worse)
+    assert judged.served is None and not judged.objections
+    promotion.serve(worse)
+    assert served_run().id == worse.id

@@ -18,11 +18,11 @@ from core.evaluation.__main__ import evaluate_on
 from core.evaluation.examination import examine
 from core.evaluation.trust import Trust
 from core.models import training
-from core.models.joining import join_finished
+from core.models.joining import check_together, join_finished
 from core.models.training import train
 from core.predictor import Predictor
 from core.publish import write_model
-from core.runs.run import EVALUATIONS, MEMBERS, MODEL, PREDICTIONS, Run
+from core.runs.run import EVALUATIONS, MANIFEST, MEMBERS, MODEL, PREDICTIONS, SPLITS, Run
 from core.submission import submission
 
 LOGITS, PROBABILITIES = ([f"{what}_{code}" for code in CODES] for what in ("logit", "p"))
@@ -54,6 +54,28 @@ def recorded(tiny_data):
     """Paths of some images, and what the data set says of the people in them."""
     images = index_dataset(tiny_data).images.iloc[::9]
     return images["path"].tolist(), patient.patients_of(images)
+
+
+def test_networks_of_two_ensembles_are_told_apart(tiny_run, tmp_path):
+    """Both call their first network "1"."""
+    members = []
+    for name, split in (("one", "a"), ("other", "b")):
+        member = Run(shutil.copytree(tiny_run.folder, tmp_path / name / MEMBERS / "1"))
+        member.write_json(MANIFEST, member.manifest() | {"split": {"fingerprint": split}})
+        members.append(member)
+    with pytest.raises(RunError, match=r"(?s)same split.*one/members/1.*other/members/1"):
+        check_together(members)
+
+
+def test_a_network_begins_with_the_split_of_the_first(tiny_run, tmp_path):
+    """An image that somebody excludes while the first one learns must not part them after hours."""
+    member = Run.create(tiny_run.config(), tmp_path / "2")
+    training._begin_with_split_of(tiny_run, member)
+    pd.testing.assert_frame_equal(member.splits(), tiny_run.splits())
+    changed = member.splits().iloc[::-1].reset_index(drop=True)
+    member.write_csv(SPLITS, changed)
+    training._begin_with_split_of(tiny_run, member)
+    pd.testing.assert_frame_equal(member.splits(), changed)
 
 
 def test_two_networks_are_trained_on_one_split_and_averaged(pair):

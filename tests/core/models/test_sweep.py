@@ -1,6 +1,7 @@
 """A sweep draws the same trials again, trains what is missing, and never looks at test images."""
 
 import dataclasses
+import shutil
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from core.models import many_runs, sweep
 from core.models import spread as spreading
 from core.models.sweep import Range, plan
 from core.runs.run import Run
+from core.runs.status import Status
 
 pytestmark = pytest.mark.usefixtures("no_conversion")
 
@@ -109,6 +111,21 @@ def test_trainings_at_once_share_the_cores(base, runs_folder, monkeypatch):
     spreading.spread(runs, jobs=2)
     spreading.spread(runs[:1], jobs=2)
     assert found == [{"TF_NUM_INTRAOP_THREADS": "2"}] * 3 + [{}]
+
+
+def test_whoever_is_queued_waits_for_trials_that_are_taken_up_again(base, runs_folder, monkeypatch):
+    run = Run.create(base, runs_folder / "a")
+    run.write_status(Status(state="stopped"))
+    seen = []
+    monkeypatch.setattr(spreading, "_as_process", lambda run, _: seen.append(run.status().state) or "")
+    spreading.spread([run])
+    assert seen == ["queued"]
+
+
+def test_a_trial_that_is_deleted_before_its_turn_is_named(base, runs_folder):
+    run = Run.create(base, runs_folder / "a")
+    shutil.rmtree(run.folder)
+    assert "deleted" in spreading._as_process(run, {})
 
 
 def test_a_failed_trial_is_named_and_leaves_the_others_alone(base, runs_folder, monkeypatch, capsys):

@@ -34,7 +34,6 @@ def test_a_training_that_ends_well(run):
     [
         (DatasetError("no images"), "no images"),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero"),
-        (KeyboardInterrupt(), "KeyboardInterrupt: "),
     ],
 )
 def test_a_training_that_fails_says_why(run, error, said, capsys):
@@ -44,6 +43,13 @@ def test_a_training_that_fails_says_why(run, error, said, capsys):
     assert (status.state, status.error) == ("failed", said)
     # what nobody had expected needs its trace in the log; what a user can mend does not
     assert ("Traceback" in capsys.readouterr().err) == (not isinstance(error, DatasetError))
+
+
+def test_ended_at_once_it_is_stopped_without_a_trace(run, capsys):
+    with pytest.raises(KeyboardInterrupt), Progress(run, 1).telling():
+        raise KeyboardInterrupt
+    assert run.status().state == "stopped"
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_stop_request_is_noticed_and_used_up(run):
