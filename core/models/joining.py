@@ -68,6 +68,8 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
     check_together(members)
     progress.phase("evaluation", f"Joining {len(members)} networks and computing the figures.")
     splits, first = members[0].splits(), members[0].manifest()
+    # of a network for which ages, sexes and sites matter, if there is one: they must be as it saw them
+    data = max((member.manifest()["data"] for member in members), key=lambda seen: bool(seen.get("people")))
     run.write_csv(SPLITS, splits)
     seconds = [member.manifest().get("seconds") or 0.0 for member in members]
     run.write_json(
@@ -75,6 +77,7 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
         first
         | {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "data": data,
             "test_views": run.config().test_views,
             "model_sha256": model_hash(run),
             "members": [
@@ -85,7 +88,7 @@ def join(run: Run, members: Sequence[Run], progress: Progress) -> None:
         },
     )
     tables = [member.predictions() for member in members]
-    dataset = load_again(first["data"], run.config().skip_damaged)
+    dataset = load_again(data, run.config().skip_damaged)
     images = dataset.images.set_index("image_id").loc[splits["image_id"]]
     logits, added = _of_images_and_patients(run, members, tables, patients_of(images))
     scores = np.mean([table["ood_score"].to_numpy() for table in tables], axis=0)
@@ -135,13 +138,15 @@ def check_together(members: Sequence[Run]) -> None:
         ("images", lambda manifest: manifest["data"]["fingerprint"]),
         ("size of the input", lambda manifest: manifest["image_size"]),
         ("test_views", lambda manifest: manifest.get("test_views", 1)),
+        ("ages, sexes and sites", lambda manifest: manifest["data"].get("people")),  # None: it did not look at them
     ):
-        found = [of(member.manifest()) for member in members]
-        other = next((member for member, value in zip(members, found, strict=True) if value != found[0]), None)
+        found = [(member, of(member.manifest())) for member in members]
+        found = [(member, value) for member, value in found if value is not None]
+        other = next((member for member, value in found if value != found[0][1]), None)
         if other is not None:
             raise RunError(
                 f"Runs that are joined have the same {what}, or one would be tested on what another was trained on. "
-                f"Received: {members[0].called!r} and {other.called!r}, which differ. Train them on the "
+                f"Received: {found[0][0].called!r} and {other.called!r}, which differ. Train them on the "
                 "same images with the same --seed and --test-views, and another --repeat."
             )
     for (earlier, here), (later, there) in itertools.combinations(zip(members, said, strict=True), 2):

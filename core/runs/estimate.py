@@ -17,7 +17,7 @@ STEP = 3.0  # passes of the trained part that a step of training costs: one forw
 OTHERS = 3500  # pictures besides the data set that the refusal is fitted on
 SAME_NETWORK = ("backbone", "weights")
 SAME_TRUNK = (*SAME_NETWORK, "train_from")
-SAME_VIEWS = (*SAME_TRUNK, "seed", "rotation", "shift", "zoom", "flips", "turns", "colour")
+SAME_VIEWS = (*SAME_TRUNK, "seed", "folds", "fold", "rotation", "shift", "zoom", "flips", "turns", "colour")
 
 
 @dataclass(frozen=True)

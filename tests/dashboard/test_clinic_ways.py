@@ -158,6 +158,9 @@ def test_several_images_give_a_table_to_take_away(browser, clinic, photo, tmp_pa
     rows = [row.inner_text() for row in tab.query_selector_all("#table tbody tr")]
     assert say(f"name_{clinic.predictor.predict(photo).code}", "en") in rows[0]
     assert "damaged" in rows[1] and "Received" in rows[1]
+    told = tab.inner_text("#table")
+    assert clinic.predictor.predict(photo).run_id in told, "which run answered: another may be served since"
+    assert say("synthetic_notice", "en") in told
     tab.click("#language input")
     tab.click(f"ul[role=listbox] >> text={say('language', 'de')}")
     tab.wait_for_selector(f"#table >> text={say('column_remark', 'de')}")

@@ -67,6 +67,19 @@ def test_networks_of_two_ensembles_are_told_apart(tiny_run, tmp_path):
         check_together(members)
 
 
+def test_people_must_be_those_that_each_network_saw(tiny_run, tmp_path):
+    members = []
+    for name, people in (("blind", None), ("before", "a"), ("corrected", "b")):
+        member = Run(shutil.copytree(tiny_run.folder, tmp_path / name))
+        manifest = member.manifest()
+        member.write_json(MANIFEST, manifest | {"data": manifest["data"] | {"people": people}})
+        members.append(member)
+    with pytest.raises(RunError, match=r"(?s)same ages, sexes and sites.*before.*corrected"):
+        check_together(members)
+    with pytest.raises(RunError, match="say the same"):  # nothing but that
+        check_together(members[:2])
+
+
 def test_a_network_begins_with_the_split_of_the_first(tiny_run, tmp_path):
     """An image that somebody excludes while the first one learns must not part them after hours."""
     member = Run.create(tiny_run.config(), tmp_path / "2")
