@@ -54,7 +54,8 @@ def spread(
         return {}
     for run in todo:
         take_up(run)
-        run.write_status(Status(state="queued", **own_process()))  # so that whoever is queued behind them waits
+        # so that whoever is queued behind them waits
+        run.write_status(Status(state="queued", epoch=run.status().epoch, **own_process()))
     reasons = _on_cluster(todo, address, cores, wait) if address else _here(todo, jobs)
     return {run.id: reason for run, reason in zip(todo, reasons, strict=True) if reason}
 
