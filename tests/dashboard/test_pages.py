@@ -386,8 +386,12 @@ def test_published_figures_name_the_split_of_each() -> None:
     assert table.loc[table["Split"].str.startswith("by image"), "Balanced accuracy"].tolist() == ["–"]
 
 
-def test_drawn_images_are_not_compared_with_photographs(served_run: Run) -> None:
-    assert "published networks" not in texts(open_page("evaluation"))
-    manifest = served_run.manifest()
+def test_published_figures_are_for_runs_on_the_same_images(served_run: Run) -> None:
+    assert "published networks" not in texts(open_page("evaluation")), "drawn images"
+    manifest, splits = served_run.manifest(), served_run.splits()
     served_run.write_json(contract.MANIFEST, manifest | {"data": manifest["data"] | {"synthetic": False}})
+    assert "published networks" not in texts(open_page("evaluation")), "another clinic's"
+    served_run.write_csv(
+        contract.SPLITS, splits.assign(image_id=[f"ISIC_{24306 + row:07}" for row in range(len(splits))])
+    )
     assert "published networks" in texts(open_page("evaluation"))
