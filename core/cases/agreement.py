@@ -68,9 +68,8 @@ def counted(table: pd.DataFrame) -> pd.DataFrame:
     """The cases that the figures are about: where the run gave an answer, by a model of real images where there is one.
 
     An image that was kept several times with the answer of one run is one case: the one with histology, or else the
-    newest. Of a refused image there is no answer
-    to agree with or to change one's mind for. A model of drawn images knows nothing of skin: its cases count only as
-    long as there are no others, to show how the page works.
+    newest. Of a refused image there is no answer to agree with or to change one's mind for. A model of drawn images
+    knows nothing of skin: its cases count only as long as there are no others, to show how the page works.
     """
     known_first = table.iloc[np.argsort(table["histology"].isna().to_numpy(), kind="stable")]  # each newest first
     once = known_first.drop_duplicates(["image_sha256", "run"]).sort_index()

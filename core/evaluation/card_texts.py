@@ -191,10 +191,12 @@ def kind_of(synthetic: bool, image_ids: Iterable[str]) -> Kind:
         synthetic: whether images are drawn.
         image_ids: of all images; none are taken for HAM10000's, whose licence is the narrowest.
     """
-    found = [_ISIC.fullmatch(str(name)) for name in image_ids]
-    known = any(match and _FIRST <= int(match[1]) <= _LAST for match in found)
-    if known:
-        return HAM10000
+    found = False
+    for name in image_ids:  # a page asks at every click: of HAM10000 itself, the first name tells
+        found = True
+        match = _ISIC.fullmatch(str(name))
+        if match and _FIRST <= int(match[1]) <= _LAST:
+            return HAM10000
     if synthetic:
         return SYNTHETIC
     return OTHER if found else HAM10000
