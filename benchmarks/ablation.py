@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "warps": WARPS,
     "colour": {"colour": 0.5},
     "nomixup": {"mixup": 0.0},
+    "imagenet_norm": {"adapt_norm": 0.0},
     "sums": {"cutmix": 0.0},
     "sums0.2": {"mixup": 0.2, "cutmix": 0.0},
     "smoothing": {"label_smoothing": 0.1},

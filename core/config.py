@@ -106,6 +106,15 @@ class TrainConfig:
         "Network",
     )
 
+    adapt_norm: float = _setting(
+        0.0,
+        "How far what BatchNormalization layers normalize by moves from the statistics of ImageNet to those of the "
+        "training images, before anything is learned; 0 leaves it, 1 replaces it.",
+        "Network",
+        low=0.0,
+        high=1.0,
+    )
+
     patient: bool = _setting(
         False, "Let age, sex and body site speak too, where they are known. The network itself sees the image alone.",
         "Network",

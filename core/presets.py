@@ -41,6 +41,7 @@ _TUTORIAL = {
 _DERMLENS = {
     "train_from": "block6",
     "hidden_units": 0,
+    "adapt_norm": 0.5,
     "optimizer": ADAMW,
     "weight_decay": 0.02,
     "learning_rate": 0.0005,
@@ -69,6 +70,7 @@ _LONG = _DERMLENS | {
     "label_smoothing": 0.1,  # measured above a cut alone: there it won nothing, and more mixing a little
     "mixup": 0.2,
     "cutmix": 0.0,
+    "adapt_norm": 0.0,  # measured above a cut alone, as the two above
     "epochs": 30,
     "rotation": 15.0,
     "shift": 0.05,

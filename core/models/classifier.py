@@ -120,8 +120,8 @@ def upper_part(model: keras.Model, layer: str) -> keras.Model:
 
 
 def _freeze(model: keras.Model, trunk: keras.Model | None) -> None:
-    """All of the trunk, and every BatchNormalization: its statistics of ImageNet hold better than those of
-    a small batch."""
+    """All of the trunk, and every BatchNormalization: what it normalizes by holds better than statistics of a small
+    batch."""
     below = {id(layer) for layer in trunk.layers} if trunk else set()
     for layer in model.layers:
         if id(layer) in below or isinstance(layer, layers.BatchNormalization):

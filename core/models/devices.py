@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from core.config import FLOAT32, MIXED, TrainConfig
 from core.errors import ConfigError, RunError
+from core.models.copied import copied
 from core.models.depthwise import FastDepthwiseConv2D
 
 TENSOR_CORES = (7, 0)  # the compute capability from which on float16 is faster
@@ -120,22 +121,14 @@ class Machine:
         if len(self.devices) == 1 and not self.mixed and not any(map(can_be_faster, model.layers)):
             return model
 
-        def again(layer: keras.Operation) -> keras.Operation:
-            if not isinstance(layer, keras.Layer):
-                return layer
+        def layer_for(layer: keras.Layer) -> keras.Layer:
             settings = layer.get_config()
             if self.mixed and layer.name != LOGITS:
                 settings["dtype"] = "mixed_float16"
             return (FastDepthwiseConv2D if can_be_faster(layer) else type(layer)).from_config(settings)
 
         with self.strategy.scope():
-            copy = keras.models.clone_model(model, clone_function=again)
-            for own, other in zip(copy.variables, model.variables, strict=True):
-                own.assign(other.numpy())
-            for layer in copy.layers:
-                if isinstance(layer, keras.layers.Normalization):  # it computes with copies of its variables
-                    layer.finalize_state()
-        return copy
+            return copied(model, layer_for)
 
     def optimizer(self, make: Callable[[], keras.Optimizer], variables: list[keras.Variable]) -> keras.Optimizer:
         """The optimizer for variables of a model that `trainable` gave; in mixed precision it scales the loss, so

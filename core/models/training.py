@@ -34,6 +34,7 @@ from core.errors import DatasetError, RunError
 from core.evaluation.patient import PatientTerm, patients_of
 from core.evaluation.results import training_weights, write_results
 from core.models.backbones import PIXEL_RANGE
+from core.models.batch_norm import adapt
 from core.models.classifier import Classifier, build_classifier
 from core.models.cluster import asked_for
 from core.models.devices import Machine
@@ -131,6 +132,10 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     machine, classifier = Machine.here(config), build_classifier(config)
     print(f"[devices] {machine}", flush=True)
     _write_manifest(run, config, dataset, splits, classifier)
+    if config.adapt_norm:
+        progress.phase("trunk", "Measuring what the layers of the network take in.")
+        learned = dataset.images[splits["split"] == "train"]
+        adapt(classifier.sensor, config.adapt_norm, dataset, learned, config.seed, progress.step)
     sources = _inputs(classifier, config, dataset, splits, progress)
 
     progress.phase("training", "Training.")

@@ -104,7 +104,7 @@ class TrunkCache:
 
     def _kept(self, path: Path, passes: Passes, rows: np.ndarray, views: np.ndarray, step: Callable) -> np.ndarray:
         """An entry, from disk or computed now."""
-        with _locked(path, lambda: step(0, len(rows), 0)):
+        with locked(path, lambda: step(0, len(rows), 0)):
             if not path.exists():
                 self._compute(path, passes, rows, views, step)
             os.utime(path)  # the oldest entry is the one not used for longest
@@ -229,7 +229,7 @@ def _drawing(config: TrainConfig, view: int) -> list:
     return [view, *(getattr(config, name) for name in _DRAWING), *later, *([CAMERAS] if config.colour else [])]
 
 
-def _locked(path: Path, wait: Wait) -> filelock.AcquireReturnProxy:
+def locked(path: Path, wait: Wait) -> filelock.AcquireReturnProxy:
     """An entry's lock, held; `wait` is called while another training computes the entry, and may raise to stop."""
     lock = filelock.FileLock(path.with_suffix(LOCKED))
     while True:

@@ -15,9 +15,11 @@ from core.runs.run import Run
 
 STEP = 3.0  # passes of the trained part that a step of training costs: one forward, about two back
 OTHERS = 3500  # pictures besides the data set that the refusal is fitted on
+ADAPTING = 2500  # passes that it costs to measure what the layers take in
 SAME_NETWORK = ("backbone", "weights")
 SAME_TRUNK = (*SAME_NETWORK, "train_from")
-SAME_VIEWS = (*SAME_TRUNK, "seed", "folds", "fold", "rotation", "shift", "zoom", "flips", "turns", "colour")
+SAME_SPLIT = ("seed", "folds", "fold")
+SAME_VIEWS = (*SAME_TRUNK, *SAME_SPLIT, "rotation", "shift", "zoom", "flips", "turns", "colour")
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
         return None
     total, train = sum(counts.values()), counts["train"]
     fingerprint = data.get("fingerprint", "")
-    passes = _missing_passes(config, [run for run in same if run.data == fingerprint], total, train)
-    known = any(run.data == fingerprint and _alike(run.config, config, SAME_NETWORK) for run in seen)
-    sensed = 0 if known and _kept(config) else OTHERS + (0 if config.train_from == HEAD else total)
+    alike = [run for run in seen if run.data == fingerprint and _same_frozen(run.config, config)]
+    passes = _missing_passes(config, [run for run in alike if run in same], total, train)
+    known = bool(alike) and _kept(config)
+    sensed = 0 if known else OTHERS + (0 if config.train_from == HEAD else total)
     sensed *= config.ensemble if _own_features(config) else 1
+    sensed += ADAPTING if config.adapt_norm and not known else 0
     trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
     training = config.ensemble * config.epochs * train / speed
@@ -110,6 +114,13 @@ def measured(runs: Iterable[Run]) -> list[Measured]:
 
 def _alike(one: TrainConfig, other: TrainConfig, names: tuple[str, ...]) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _same_frozen(one: TrainConfig, other: TrainConfig) -> bool:
+    """Whether the frozen layers of two trainings compute the same of the same image."""
+    if not _alike(one, other, (*SAME_NETWORK, "adapt_norm")):
+        return False
+    return not one.adapt_norm or _alike(one, other, SAME_SPLIT)
 
 
 def _missing_passes(config: TrainConfig, same: list[Measured], total: int, train: int) -> int:

@@ -19,6 +19,7 @@ from core.diagnoses import CODES
 from core.errors import DatasetError, RunError, SplitLeakError, TrainingStopped
 from core.evaluation.metrics import calibration_figures, evaluate
 from core.models import fitting
+from core.models.classifier import build_classifier, load_model
 from core.models.training import train
 from core.places import PROJECT
 from core.presets import configured
@@ -108,15 +109,21 @@ def test_another_learning_rate_reads_the_trunk_from_disk(plain_run, tiny_config,
     assert not run.history()["loss"].equals(plain_run.history()["loss"])
 
 
-def test_a_block_learns_and_answers_as_the_saved_model(tiny_data, tmp_path):
+def test_a_block_learns_and_answers_as_the_saved_model_and_keeps_what_it_normalizes_by(tiny_data, tmp_path):
     config = TrainConfig(
         data_dir=str(tiny_data), backbone="efficientnet_lite0", train_from="block7", views=1, epochs=2,
-        learning_rate=0.001,
+        learning_rate=0.001, adapt_norm=0.5,
     )  # fmt: skip
     run = Run.create(config, tmp_path / "run")
     train(run)  # raises if the saved model does not answer as trunk and top did
     losses = run.history()["loss"]
     assert losses.iloc[-1] < 0.9 * losses.iloc[0]
+    for name in ("stem_bn", "top_bn"):  # below the cut and above it
+        kept, imagenet = (
+            model.get_layer(name).moving_variance.numpy()
+            for model in (load_model(run.folder / files.MODEL), build_classifier(config).model)
+        )
+        assert np.abs(kept - imagenet).max() > 0.1 * np.median(imagenet)
 
 
 def test_the_long_recipe_learns_from_few_images(tiny_data, tmp_path):

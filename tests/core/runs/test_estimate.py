@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from core.config import TrainConfig
-from core.runs.estimate import OTHERS, estimate, measured
+from core.runs.estimate import ADAPTING, OTHERS, estimate, measured
 from core.runs.run import HISTORY, HISTORY_COLUMNS, MANIFEST, Run
 from core.runs.status import Status
 
@@ -51,6 +51,16 @@ def test_another_seed_draws_its_views_anew(finished):
     assert again.trunk == pytest.approx(6000 / 150)
     more = estimate(dataclasses.replace(HEAD, views=4), run.manifest(), measured([run]))
     assert more.trunk == pytest.approx(2 * 6000 / 150)
+
+
+def test_a_network_adapted_to_other_images_computes_all_anew(finished):
+    adapted = dataclasses.replace(HEAD, adapt_norm=0.5)
+    plain, run = finished(HEAD, 150.0, 2.0), finished(adapted, 150.0, 2.0)
+    seen = measured([plain, run])
+    assert estimate(adapted, run.manifest(), seen).trunk == 0
+    other_split = estimate(dataclasses.replace(adapted, seed=8), run.manifest(), seen)
+    assert other_split.trunk == pytest.approx((10_000 + OTHERS + 6000 + ADAPTING) / 150)
+    assert estimate(adapted, plain.manifest(), measured([plain])).trunk == other_split.trunk
 
 
 def test_turns_that_are_answered_are_computed_of_all_images_and_networks_trained_one_by_one(finished):
