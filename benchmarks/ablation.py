@@ -80,7 +80,7 @@ def main() -> None:
     settings = {"data_dir": os.path.abspath(options.data_dir), "backbone": options.backbone}
     variants = ["recipe", *(name for name in options.only if name != "recipe")]
     found = []
-    for seed in options.seeds:  # a seed's variants share trunk outputs
+    for seed in options.seeds:  # a seed's variants share trunk outputs, as far as they may
         runs = {name: of_variant(name, seed, settings) for name in variants}
         train_sharing(list(runs.values()), [runs["recipe"]], jobs=options.jobs)
         found += [{"variant": name, "seed": seed} | figures(run) for name, run in runs.items() if run.usable]

@@ -19,6 +19,7 @@ DATASETS = ("ham10000", "synthetic")
 OPTIMIZERS = ADAM, ADAMW = ("adam", "adamw")
 SCHEDULES = PLATEAU, COSINE = ("plateau", "cosine")
 MOST_REPEATS = 1000
+ADAPTED_IMAGES = 512  # whose activations are measured for `adapt_norm`
 PRECISIONS = AUTO, FLOAT32, MIXED = ("auto", "float32", "mixed")
 
 

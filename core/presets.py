@@ -80,7 +80,7 @@ _LONG = _DERMLENS | {
 PRESETS = {
     "same": Preset("As the chosen run", "Its settings, to change one of them.", {}),
     "head": Preset(
-        "Head", "Only the classifier; the network stays as ImageNet left it.", {"train_from": HEAD, "epochs": 20}
+        "Head", "Only the classifier learns; the network below it stays as it is.", {"train_from": HEAD, "epochs": 20}
     ),
     "blocks": Preset(
         "Upper blocks", "What sees whole structures learns too, with small steps.",
@@ -92,7 +92,8 @@ PRESETS = {
     ),
     "dermlens": Preset(
         "DermLens's own recipe",
-        "The upper blocks learn from exact turns and mixtures of images, with steps that shrink to nothing.", _DERMLENS,
+        "The upper blocks learn from exact turns and mixtures of images, with steps that shrink to nothing, after "
+        "the whole network was set to what these images look like.", _DERMLENS,
     ),
     "long": Preset(
         "The long recipe",

@@ -190,7 +190,7 @@ def _suspicious_labels(work: _Work) -> None:
 
 
 def _untrained_features(work: _Work) -> np.ndarray:
-    """(n, k) of the network as it was before it learned: one that has learned a wrong label takes it for right."""
+    """(n, k) of the pretrained network: one that has learned a wrong label takes it for right."""
     if all(config.train_from == HEAD for config in [one.config() for one in work.run.members()] or [work.config]):
         return work.run.features()
     config = dataclasses.replace(work.config, train_from=HEAD)

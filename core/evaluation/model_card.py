@@ -225,7 +225,7 @@ def _training(facts: _Facts) -> list[str]:
             f"{size} x {size}" if size else "the network's",
             max(1, len(facts.run.members())),
             facts.manifest.get("test_views", 1),
-            bool(facts.settings.get("adapt_norm")),
+            bool(facts.settings.get("adapt_norm")) or any(one.config().adapt_norm for one in facts.run.members()),
         ),
         tables.table(("Setting", "value"), rows, words=2),
     ]

@@ -16,17 +16,15 @@ import pandas as pd
 import tensorflow as tf
 from keras import layers
 
-from core.config import TrainConfig
+from core.config import ADAPTED_IMAGES, TrainConfig
 from core.data.dataset import Dataset
 from core.data.loading import PixelSource, in_batches, read_ahead
 from core.models.copied import copied
-from core.models.trunk_cache import locked
-from core.models.trunk_pass import trunk_hash
-from core.places import cache_root
+from core.models.trunk_cache import cache_folder, locked
+from core.models.trunk_pass import trunk_hash, versions
 from core.runs.files import write_bytes
 
-IMAGES = 512  # whose activations are measured
-BATCH = 64
+BATCH = 32
 NUMBERS = np.dtype("<f4")
 VERSION = 1
 """Raise it whenever the same network and images would be measured otherwise."""
@@ -44,17 +42,18 @@ def adapt(
         features: pixels (n, size, size, 3), 0 to 255 -> its last activation; changed in place.
         share: how far, 0 to 1.
         dataset: whose contents the images are.
-        images: image_id, path; `IMAGES` of them are drawn.
+        images: image_id, path; `ADAPTED_IMAGES` of them are drawn.
         seed: of the draw.
         step: called with (done, total) after each batch; may raise to stop.
 
     Raises:
-        RunError: the disk is full, or the cache cannot be written.
+        DatasetError: the cache cannot be written.
+        RunError: the disk is full.
     """
-    some = images.iloc[np.sort(np.random.default_rng(seed).permutation(len(images))[:IMAGES])]
+    some = _drawn(images, seed)
     contents = [dataset.contents[image_id] for image_id in some["image_id"]]
-    digest = hashlib.sha256(json.dumps([trunk_hash(features), contents, VERSION]).encode()).hexdigest()
-    path = cache_root() / "batch-norm" / f"{digest[:32]}.f32"
+    measured_by = [trunk_hash(features), contents, versions("tensorflow"), VERSION]
+    path = cache_folder("batch-norm") / f"{hashlib.sha256(json.dumps(measured_by).encode()).hexdigest()[:32]}.f32"
     weights = [weight for layer in _norms(features) for weight in (layer.moving_mean, layer.moving_variance)]
     with locked(path, lambda: step(0, len(some))):
         numbers = _kept(path, sum(weight.shape[0] for weight in weights))
@@ -64,6 +63,12 @@ def adapt(
     for weight in weights:
         weight.assign((1 - share) * weight.numpy() + share * numbers[: weight.shape[0]])
         numbers = numbers[weight.shape[0] :]
+
+
+def _drawn(images: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Some images, mostly the same ones where a few more or fewer are there to choose from."""
+    lots = images["image_id"].map(lambda name: hashlib.sha256(f"{seed},{name}".encode()).digest())
+    return images[lots.rank() <= ADAPTED_IMAGES]
 
 
 def _kept(path: Path, count: int) -> np.ndarray | None:
@@ -99,7 +104,9 @@ def _measured(features: keras.Model, images: pd.DataFrame, step: Callable) -> np
         done += len(pixels)
         step(done, len(images))
     pairs = zip(means, squares, strict=True)
-    return np.concatenate([numbers for mean, square in pairs for numbers in (mean, square - mean**2)]).astype(NUMBERS)
+    return np.concatenate(
+        [numbers for mean, square in pairs for numbers in (mean, np.maximum(square - mean**2, 0))]
+    ).astype(NUMBERS)
 
 
 def _measuring(layer: keras.Layer) -> keras.Layer:

@@ -122,8 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     add_options(parser)
     options = parser.parse_args(arguments)
     runs = plan(base_config(options), options.folds, options.name)
-    alike = runs[0].config().adapt_norm == 0  # else each has a frozen part of its own
-    failed = train_sharing(runs, runs[:1] if alike else [], options.ray, options.jobs, options.cores)
+    failed = train_sharing(runs, runs[:1], options.ray, options.jobs, options.cores)
     finished = [run for run in runs if run.usable]
     if finished:
         table = tested(finished)

@@ -132,10 +132,12 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     machine, classifier = Machine.here(config), build_classifier(config)
     print(f"[devices] {machine}", flush=True)
     _write_manifest(run, config, dataset, splits, classifier)
+    adapting = time.monotonic()
     if config.adapt_norm:
-        progress.phase("trunk", "Measuring what the layers of the network take in.")
+        progress.phase("trunk", "What the network normalizes by moves towards the training images.")
         learned = dataset.images[splits["split"] == "train"]
         adapt(classifier.sensor, config.adapt_norm, dataset, learned, config.seed, progress.step)
+    adapting = time.monotonic() - adapting
     sources = _inputs(classifier, config, dataset, splits, progress)
 
     progress.phase("training", "Training.")
@@ -168,19 +170,20 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     write_results(run, splits, logits, strangeness, scale, len(some), added)
     manifest = run.manifest()
     manifest["seconds"] = round(earlier + time.monotonic() - started, 1)
-    manifest["speed"] = _speed(sources.cache, features)
+    manifest["speed"] = _speed(sources.cache, features, adapting)
     run.write_json(MANIFEST, manifest)
 
 
-def _speed(cache: TrunkCache | None, features: TrunkCache) -> dict[str, float | None]:
+def _speed(cache: TrunkCache | None, features: TrunkCache, adapting: float) -> dict[str, float | None]:
     """Images a second through the frozen part, None where too few were computed to tell; seconds spent on all outputs.
 
     Args:
         cache: of the frozen part; None where there is none.
         features: of what the refusal sees; the same one where only the head was trained.
+        adapting: seconds before, in which it moved towards the training images.
     """
     enough = cache is not None and cache.computed >= ENOUGH
-    seconds = features.seconds + (cache.seconds if cache and cache is not features else 0.0)
+    seconds = adapting + features.seconds + (cache.seconds if cache and cache is not features else 0.0)
     return {
         "trunk": round(cache.computed / cache.seconds, 1) if cache and enough else None,
         "trunk_seconds": round(seconds, 1),

@@ -49,15 +49,7 @@ class TrunkCache:
     def __init__(self, trunk: keras.Model, config: TrainConfig) -> None:
         self.trunk = trunk
         self.config = config
-        self.folder = cache_root() / "trunk"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.folder).close()
-        except OSError as error:
-            raise DatasetError(
-                f"Trunk outputs are kept in {self.folder}. Received: {error.strerror or error}. Check who may write "
-                "there, or move the cache with DERMLENS_CACHE."
-            ) from error
+        self.folder = cache_folder("trunk")
         self.shape = tuple(trunk.output.shape[1:])
         self.row_bytes = int(np.prod(self.shape)) * ROW_TYPE.itemsize
         # machines of a cluster compute on their cores, whatever the first one has
@@ -207,6 +199,24 @@ class TrunkCache:
         growing.replace(path)
         self.computed += total - already
         self.seconds += time.monotonic() - started
+
+
+def cache_folder(name: str) -> Path:
+    """A folder of the cache, made where there is none.
+
+    Raises:
+        DatasetError: it cannot be written.
+    """
+    folder = cache_root() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DatasetError(
+            f"What a training computes is kept in {folder}. Received: {error.strerror or error}. Check who may write "
+            "there, or move the cache with DERMLENS_CACHE."
+        ) from error
+    return folder
 
 
 CAMERAS = 2

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Any
 
 from core.backbones import ALL, BACKBONES, HEAD
-from core.config import TrainConfig
+from core.config import ADAPTED_IMAGES, TrainConfig
 from core.data.augment import exact_turns
 from core.errors import DermLensError
 from core.places import cache_root
@@ -15,7 +15,7 @@ from core.runs.run import Run
 
 STEP = 3.0  # passes of the trained part that a step of training costs: one forward, about two back
 OTHERS = 3500  # pictures besides the data set that the refusal is fitted on
-ADAPTING = 2500  # passes that it costs to measure what the layers take in
+ADAPTING = 5  # passes that it costs to measure what the layers make of an image
 SAME_NETWORK = ("backbone", "weights")
 SAME_TRUNK = (*SAME_NETWORK, "train_from")
 SAME_SPLIT = ("seed", "folds", "fold")
@@ -89,7 +89,7 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
     known = bool(alike) and _kept(config)
     sensed = 0 if known else OTHERS + (0 if config.train_from == HEAD else total)
     sensed *= config.ensemble if _own_features(config) else 1
-    sensed += ADAPTING if config.adapt_norm and not known else 0
+    sensed += ADAPTING * min(ADAPTED_IMAGES, train) if config.adapt_norm and not known else 0
     trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
     training = config.ensemble * config.epochs * train / speed

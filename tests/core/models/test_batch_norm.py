@@ -7,6 +7,7 @@ import pytest
 from core.config import TrainConfig
 from core.data.ham10000 import load_dataset
 from core.data.loading import PixelSource
+from core.errors import DatasetError
 from core.models import batch_norm
 from core.models.batch_norm import BATCH, adapt
 from core.models.classifier import build_classifier
@@ -91,3 +92,24 @@ def test_a_damaged_file_in_the_cache_is_made_again(dataset, cache):
         adapt(other, 0.5, dataset, dataset.images, 7, steps)
         np.testing.assert_allclose(norms(one)[-1].moving_mean, norms(other)[-1].moving_mean, rtol=1e-5)
         other = network()
+
+
+def test_excluding_an_image_that_was_not_measured_changes_nothing(dataset, monkeypatch):
+    monkeypatch.setattr(batch_norm, "ADAPTED_IMAGES", 8)
+    seen = []
+    monkeypatch.setattr(
+        batch_norm, "_measured", lambda model, images, step: seen.append(images) or np.zeros(10**6, "f")
+    )
+    adapt(network(), 0.5, dataset, dataset.images, 7, steps)
+    measured = seen.pop()
+    assert len(measured) == 8
+    others = dataset.images[~dataset.images["image_id"].isin(measured["image_id"])]
+    adapt(network(), 0.5, dataset, dataset.images.drop(others.index[:3]), 7, steps)
+    assert seen.pop().equals(measured)
+
+
+def test_a_cache_that_cannot_be_written_says_how_to_move_it(dataset, cache, monkeypatch):
+    (cache / "file").write_text("in the way")
+    monkeypatch.setenv("DERMLENS_CACHE", str(cache / "file"))
+    with pytest.raises(DatasetError, match="DERMLENS_CACHE"):
+        adapt(network(), 0.5, dataset, dataset.images, 7, steps)

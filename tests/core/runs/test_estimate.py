@@ -5,7 +5,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
-from core.config import TrainConfig
+from core.config import ADAPTED_IMAGES, TrainConfig
 from core.runs.estimate import ADAPTING, OTHERS, estimate, measured
 from core.runs.run import HISTORY, HISTORY_COLUMNS, MANIFEST, Run
 from core.runs.status import Status
@@ -59,7 +59,7 @@ def test_a_network_adapted_to_other_images_computes_all_anew(finished):
     seen = measured([plain, run])
     assert estimate(adapted, run.manifest(), seen).trunk == 0
     other_split = estimate(dataclasses.replace(adapted, seed=8), run.manifest(), seen)
-    assert other_split.trunk == pytest.approx((10_000 + OTHERS + 6000 + ADAPTING) / 150)
+    assert other_split.trunk == pytest.approx((10_000 + OTHERS + 6000 + ADAPTED_IMAGES * ADAPTING) / 150)
     assert estimate(adapted, plain.manifest(), measured([plain])).trunk == other_split.trunk
 
 
