@@ -84,11 +84,14 @@ def main() -> None:
         runs = {name: of_variant(name, seed, settings) for name in variants}
         train_sharing(list(runs.values()), [runs["recipe"]], jobs=options.jobs)
         found += [{"variant": name, "seed": seed} | figures(run) for name, run in runs.items() if run.usable]
+    finished = {row["variant"] for row in found}
+    if "recipe" not in finished:
+        sys.exit("Variants are compared with the recipe, of which no training finished; see above. Begin again.")
     table = pd.DataFrame(found).set_index(["variant", "seed"])
     for figure, title in FIGURES.items():
         print(f"\n{title}, validation; by seed {', '.join(map(str, options.seeds))}; mean difference +- standard error")
         by_seed = table[figure].unstack()
-        for name in variants:
+        for name in filter(finished.__contains__, variants):
             values, gained = by_seed.loc[name], (by_seed.loc[name] - by_seed.loc["recipe"]).dropna()
             error = gained.std() / np.sqrt(len(gained)) if len(gained) > 1 else float("nan")
             each = " ".join(f"{value:.3f}" for value in values)
