@@ -331,6 +331,7 @@ LABELS = {
     "dataset": "Images",
     "data_dir": "Folder",
     "extra_data": "Extra folders",
+    "adapt_norm": "Statistics moved to these images",
     "patient": "Age, sex and site",
     "cache_gb": "Disk for trunk outputs, GB",
     "reduce_lr_patience": "Patience before the rate is cut",
