@@ -91,7 +91,7 @@ def main() -> None:
     for figure, title in FIGURES.items():
         print(f"\n{title}, validation; by seed {', '.join(map(str, options.seeds))}; mean difference +- standard error")
         by_seed = table[figure].unstack()
-        for name in filter(finished.__contains__, variants):
+        for name in (name for name in variants if name in finished):
             values, gained = by_seed.loc[name], (by_seed.loc[name] - by_seed.loc["recipe"]).dropna()
             error = gained.std() / np.sqrt(len(gained)) if len(gained) > 1 else float("nan")
             each = " ".join(f"{value:.3f}" for value in values)

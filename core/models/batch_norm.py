@@ -20,12 +20,11 @@ from core.config import ADAPTED_IMAGES, TrainConfig
 from core.data.dataset import Dataset
 from core.data.loading import PixelSource, in_batches, read_ahead
 from core.models.copied import copied
-from core.models.trunk_cache import cache_folder, locked
-from core.models.trunk_pass import trunk_hash, versions
+from core.models.trunk_cache import WHOLE, cache_folder, locked
+from core.models.trunk_pass import ROW_TYPE, trunk_hash, versions
 from core.runs.files import write_bytes
 
-BATCH = 32
-NUMBERS = np.dtype("<f4")
+BATCH = 32  # images that are normalized by each other while they are measured
 VERSION = 1
 """Raise it whenever the same network and images would be measured otherwise."""
 
@@ -53,7 +52,7 @@ def adapt(
     some = _drawn(images, seed)
     contents = [dataset.contents[image_id] for image_id in some["image_id"]]
     measured_by = [trunk_hash(features), contents, versions("tensorflow"), VERSION]
-    path = cache_folder("batch-norm") / f"{hashlib.sha256(json.dumps(measured_by).encode()).hexdigest()[:32]}.f32"
+    path = cache_folder("batch-norm") / f"{hashlib.sha256(json.dumps(measured_by).encode()).hexdigest()[:32]}{WHOLE}"
     weights = [weight for layer in _norms(features) for weight in (layer.moving_mean, layer.moving_variance)]
     with locked(path, lambda: step(0, len(some))):
         numbers = _kept(path, sum(weight.shape[0] for weight in weights))
@@ -73,9 +72,9 @@ def _drawn(images: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 def _kept(path: Path, count: int) -> np.ndarray | None:
     """(count,) numbers in the cache; None where there are none, or not as many."""
-    if not path.is_file() or path.stat().st_size != count * NUMBERS.itemsize:
+    if not path.is_file() or path.stat().st_size != count * ROW_TYPE.itemsize:
         return None
-    return np.fromfile(path, NUMBERS)
+    return np.fromfile(path, ROW_TYPE)
 
 
 def _norms(model: keras.Model) -> list[layers.BatchNormalization]:
@@ -106,7 +105,7 @@ def _measured(features: keras.Model, images: pd.DataFrame, step: Callable) -> np
     pairs = zip(means, squares, strict=True)
     return np.concatenate(
         [numbers for mean, square in pairs for numbers in (mean, np.maximum(square - mean**2, 0))]
-    ).astype(NUMBERS)
+    ).astype(ROW_TYPE)
 
 
 def _measuring(layer: keras.Layer) -> keras.Layer:

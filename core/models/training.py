@@ -132,12 +132,12 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     machine, classifier = Machine.here(config), build_classifier(config)
     print(f"[devices] {machine}", flush=True)
     _write_manifest(run, config, dataset, splits, classifier)
-    adapting = time.monotonic()
+    began = time.monotonic()
     if config.adapt_norm:
         progress.phase("trunk", "What the network normalizes by moves towards the training images.")
         learned = dataset.images[splits["split"] == "train"]
         adapt(classifier.sensor, config.adapt_norm, dataset, learned, config.seed, progress.step)
-    adapting = time.monotonic() - adapting
+    adapting = time.monotonic() - began
     sources = _inputs(classifier, config, dataset, splits, progress)
 
     progress.phase("training", "Training.")

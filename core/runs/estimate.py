@@ -85,7 +85,7 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
     total, train = sum(counts.values()), counts["train"]
     fingerprint = data.get("fingerprint", "")
     alike = [run for run in seen if run.data == fingerprint and _same_frozen(run.config, config)]
-    passes = _missing_passes(config, [run for run in alike if run in same], total, train)
+    passes = _missing_passes(config, [run for run in alike if run.config.train_from == config.train_from], total, train)
     known = bool(alike) and _kept(config)
     sensed = 0 if known else OTHERS + (0 if config.train_from == HEAD else total)
     sensed *= config.ensemble if _own_features(config) else 1
