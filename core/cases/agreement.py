@@ -68,11 +68,15 @@ def counted(table: pd.DataFrame) -> pd.DataFrame:
     """The cases that the figures are about: where the run gave an answer, by a model of real images where there is one.
 
     An image that was kept several times with the answer of one run is one case: the one with histology, or else the
-    newest. Of a refused image there is no answer to agree with or to change one's mind for. A model of drawn images
-    knows nothing of skin: its cases count only as long as there are no others, to show how the page works.
+    newest. With the answers of several runs it is several cases of one lesion, whether or not somebody named it. Of a
+    refused image there is no answer to agree with or to change one's mind for. A model of drawn images knows nothing of
+    skin: its cases count only as long as there are no others, to show how the page works.
     """
     known_first = table.iloc[np.argsort(table["histology"].isna().to_numpy(), kind="stable")]  # each newest first
     once = known_first.drop_duplicates(["image_sha256", "run"]).sort_index()
+    named_first = table.iloc[np.argsort((table["lesion"] == table["id"]).to_numpy(), kind="stable")]
+    lesions = named_first.drop_duplicates("image_sha256").set_index("image_sha256")["lesion"]
+    once = once.assign(lesion=once["image_sha256"].map(lesions))
     answered = once[~once["refused"].astype(bool)]
     real = answered[~answered["synthetic"].astype(bool)]
     return answered if real.empty else real

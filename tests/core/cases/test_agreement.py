@@ -13,7 +13,8 @@ from core.diagnoses import CODES
 def cases(*rows: tuple[str | None, ...], lesions: list[str] | None = None, **more) -> pd.DataFrame:
     """predicted, own impression, reader's diagnosis, histology of each case."""
     table = pd.DataFrame(rows, columns=["predicted", "own_impression", "reader_diagnosis", "histology"], dtype=object)
-    table["lesion"] = lesions or [str(number) for number in range(len(rows))]
+    table["id"] = [f"case {number}" for number in range(len(rows))]
+    table["lesion"] = lesions or table["id"]
     table["image_sha256"], table["run"] = [f"image {number}" for number in range(len(rows))], "mine"
     return table.assign(**({"synthetic": False, "refused": False} | more))
 
@@ -41,7 +42,15 @@ def test_a_case_that_was_kept_again_counts_once_and_as_it_was_corrected():
     found = by_name(agreements(counted(again)))[agreement.AFTER]
     assert (found.n, found.lesions) == (2, 2)
     assert found.raw["value"] == 0.5
-    assert len(counted(again.assign(run=["mine", "another", "mine"]))) == 3, "each run's answer is one of its own"
+    by_two = by_name(agreements(counted(again.assign(run=["mine", "another", "mine"]))))[agreement.AFTER]
+    assert (by_two.n, by_two.lesions) == (3, 2), "each run's answer is one of its own, the image shows one lesion"
+
+
+def test_an_image_that_was_named_once_has_that_lesion_in_every_case():
+    rows = [("mel", None, "mel", "mel")] * 3
+    table = cases(*rows, lesions=["case 0", "left arm", "left arm"], run=["mine", "another", "mine"])
+    table["image_sha256"] = ["same", "same", "other"]
+    assert set(counted(table)["lesion"]) == {"left arm"}
 
 
 def test_the_reader_is_judged_by_histology_and_the_model_by_what_there_is():
