@@ -15,6 +15,7 @@ from core.errors import ConfigError
 from core.models.cluster import ADDRESS_HELP, use
 from core.models.spread import CORES, spread
 from core.presets import DEFAULT_RECIPE, RECIPES, configured
+from core.runs.all_runs import find_run
 from core.runs.run import ABOUT, CONFIG, Run
 
 
@@ -64,8 +65,11 @@ def prepared(config: TrainConfig, folder: Path, name: str, note: str = "") -> Ru
 
     Raises:
         ConfigError: the folder holds a run with other settings.
+        RunNotFoundError: there is no such teacher.
     """
     if not (folder / CONFIG).is_file():
+        if config.teacher:
+            find_run(config.teacher)  # one that is not there is said before anything is trained
         Run.create(config, folder).write_json(ABOUT, {"name": name, "note": note})
     run = Run(folder)
     if run.config() != config:

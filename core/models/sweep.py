@@ -134,7 +134,7 @@ def plan(base: TrainConfig, over: list[Range], trials: int, seed: int, name: str
     for number in range(1, trials + 1):
         dice = np.random.default_rng([seed, number])
         drawn = {each.name: each.draw(dice) for each in over}
-        found.append(Trial(number, dataclasses.replace(base, **drawn), drawn, name))
+        found.append(Trial(number, dataclasses.replace(base, **drawn).anywhere(), drawn, name))
     return found
 
 

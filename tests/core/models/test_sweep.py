@@ -73,6 +73,20 @@ def test_trials_that_contradict_themselves_are_refused_before_any_run_is_made(ti
     assert list(runs_folder.iterdir()) == []
 
 
+def test_a_teacher_that_is_not_there_is_refused_before_any_run_is_made(tiny_data, runs_folder, capsys):
+    for asked in (["--set", "teacher=nobody"], ["--over", "teacher=nobody,nobody-else"]):
+        assert sweep.main(["--data-dir", str(tiny_data), "--trials", "2", *asked]) == 1
+        assert "'nobody" in capsys.readouterr().err
+        assert list(runs_folder.iterdir()) == []
+
+
+def test_drawn_files_are_named_whole(base, tmp_path, monkeypatch):
+    (tmp_path / "mine.pth").touch()
+    monkeypatch.chdir(tmp_path)
+    drawn = {trial.config.weights for trial in plan(base, [Range.parse("weights=mine.pth,none")], 20, 0)}
+    assert drawn == {str(tmp_path / "mine.pth"), "none"}
+
+
 def test_a_sweep_is_ordinary_runs_and_goes_on_where_it_was(base, runs_folder, trained):
     trials = plan(base, OVER, 2, 5, "mine")
     first = sweep.sweep(trials[:1])
