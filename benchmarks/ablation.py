@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "colour": {"colour": 0.5},
     "nomixup": {"mixup": 0.0},
     "imagenet_norm": {"adapt_norm": 0.0},
+    "no_whole_epochs": {"whole_epochs": 0},
     "sums": {"cutmix": 0.0},
     "sums0.2": {"mixup": 0.2, "cutmix": 0.0},
     "smoothing": {"label_smoothing": 0.1},

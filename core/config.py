@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_type_hints
 
-from core.backbones import BACKBONES, HEAD, IMAGENET, NO_WEIGHTS
+from core.backbones import ALL, BACKBONES, HEAD, IMAGENET, NO_WEIGHTS
 from core.errors import ConfigError
 
 BACKBONE_CUTS = {name: backbone.cuts for name, backbone in BACKBONES.items()}
@@ -20,6 +20,8 @@ OPTIMIZERS = ADAM, ADAMW = ("adam", "adamw")
 SCHEDULES = PLATEAU, COSINE = ("plateau", "cosine")
 MOST_REPEATS = 1000
 ADAPTED_IMAGES = 512  # whose activations are measured for `adapt_norm`
+_BEGUN_WITH = ("seed", "hidden_units", "dropout")
+_LATER_ALONE = ("teacher", "test_views", "early_stopping_patience", "reduce_lr_patience", "reduce_lr_factor")
 PRECISIONS = AUTO, FLOAT32, MIXED = ("auto", "float32", "mixed")
 
 
@@ -69,7 +71,7 @@ class TrainConfig:
     repeat: int = _setting(
         0,
         "Which of several trainings on the same split: another number, other first weights and another order of "
-        "images.",
+        "images; after epochs of the whole network, which they share, another order alone.",
         "Data",
         low=0,
         high=MOST_REPEATS,
@@ -107,6 +109,19 @@ class TrainConfig:
         "Network",
     )
 
+    whole_epochs: int = _setting(
+        0,
+        "Where the network is cut at a block: first so many epochs in which all of it learns, from the images "
+        "themselves; what lies below the block is frozen then, as it has become.",
+        "Network",
+        low=0,
+        high=100,
+    )
+    whole_learning_rate: float = _setting(
+        0.0003, "The largest step size of those epochs, with a warm-up and a cosine of their own.", "Network",
+        low=1e-7, high=1.0,
+    )  # fmt: skip
+
     adapt_norm: float = _setting(
         0.0,
         "How far what BatchNormalization layers normalize by moves from the statistics of ImageNet to those of the "
@@ -124,7 +139,7 @@ class TrainConfig:
     ensemble: int = _setting(
         1,
         "Train so many networks, each another repeat, and answer with the mean of what they say. Each takes as long as "
-        "one alone.",
+        "one alone, but for epochs of the whole network, which they share.",
         "Network",
         low=1,
         high=20,
@@ -304,6 +319,41 @@ class TrainConfig:
                 f"no other depth. Received: train_from={self.train_from!r}. Choose --train-from {HEAD} or "
                 "--no-head-depths."
             )
+
+    @property
+    def epochs_before_cut(self) -> int:
+        """Epochs in which the whole network learns before it is cut; none where a cut leaves nothing frozen, or all."""
+        return 0 if self.train_from in (HEAD, ALL) else self.whole_epochs
+
+    @property
+    def all_epochs(self) -> int:
+        """At most so many, those before the cut and those after it."""
+        return self.epochs_before_cut + self.epochs
+
+    def before_cut(self) -> "TrainConfig":
+        """The settings of those epochs: those of the training, with a cosine of their own that ends with them, and a
+        fresh view each epoch where there are several."""
+        return dataclasses.replace(
+            self,
+            repeat=0,
+            views=min(self.views, 2),
+            epochs=self.epochs_before_cut,
+            learning_rate=self.whole_learning_rate,
+            schedule=COSINE,
+            average_last=1,
+        )
+
+    def learned_before_cut(self) -> dict[str, Any]:
+        """All settings that tell what those epochs come to, besides images and teacher; empty where there are none."""
+        if not self.epochs_before_cut:
+            return {}
+        recipe = self.before_cut()
+        names = [
+            setting.name
+            for setting in dataclasses.fields(self)
+            if setting.metadata["group"] in ("Augmentation", "Optimisation") and setting.name not in _LATER_ALONE
+        ]
+        return {name: getattr(recipe, name) for name in (*names, *_BEGUN_WITH)}
 
     @property
     def runs_to_the_end(self) -> bool:

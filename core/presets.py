@@ -41,6 +41,8 @@ _TUTORIAL = {
 _DERMLENS = {
     "train_from": "block6",
     "hidden_units": 0,
+    "whole_epochs": 3,
+    "whole_learning_rate": 0.0003,
     "adapt_norm": 0.5,
     "optimizer": ADAMW,
     "weight_decay": 0.02,
@@ -71,6 +73,7 @@ _LONG = _DERMLENS | {
     "mixup": 0.2,
     "cutmix": 0.0,
     "adapt_norm": 0.0,  # measured above a cut alone, as the two above
+    "whole_epochs": 0,  # nothing is cut
     "epochs": 30,
     "rotation": 15.0,
     "shift": 0.05,
@@ -92,8 +95,8 @@ PRESETS = {
     ),
     "dermlens": Preset(
         "DermLens's own recipe",
-        "The upper blocks learn from exact turns and mixtures of images, with steps that shrink to nothing, after "
-        "the whole network was set to what these images look like.", _DERMLENS,
+        "All of the network is set to what these images look like, and learns for three epochs; then the upper blocks "
+        "alone learn from exact turns and mixtures of images, with steps that shrink to nothing.", _DERMLENS,
     ),
     "long": Preset(
         "The long recipe",

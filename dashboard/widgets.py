@@ -331,6 +331,8 @@ LABELS = {
     "dataset": "Images",
     "data_dir": "Folder",
     "extra_data": "Extra folders",
+    "whole_epochs": "First epochs of the whole network",
+    "whole_learning_rate": "Learning rate in them",
     "adapt_norm": "Statistics moved to these images",
     "patient": "Age, sex and site",
     "cache_gb": "Disk for trunk outputs, GB",

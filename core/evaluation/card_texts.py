@@ -231,7 +231,7 @@ def conclusion(synthetic: bool) -> str:
     return "That is of use for research and teaching, and far from what a diagnosis needs: see Failures and Limits."
 
 
-def training(size: str, networks: int, views: int, adapted: bool) -> str:
+def training(size: str, networks: int, views: int, adapted: bool, before_cut: str) -> str:
     """How the network, or each of several, was trained; the table of settings follows."""
     many = f"An ensemble of {networks} networks" if networks > 1 else "One network, no ensemble"
     turns = f", of {views} exact turns of the image" if views > 1 else ""
@@ -241,10 +241,13 @@ def training(size: str, networks: int, views: int, adapted: bool) -> str:
         if adapted
         else ""
     )
+    below = (
+        f"as it was after first epochs ({before_cut}) of the whole network" if before_cut else "as it was pretrained"
+    )
     mean = f" The answer is the mean of the logits{turns}." if networks > 1 or turns else ""
     return (
         f"{many}: a convolutional network (backbone) with a small head that gives seven logits; what "
-        f"lies below `train_from` stays as it was pretrained.{norm}{mean} `weights` says what it began with: "
+        f"lies below `train_from` stays {below}.{norm}{mean} `weights` says what it began with: "
         "`imagenet` is pretraining on ImageNet's photos, the head begins at random, set by the seed. Cross-entropy; "
         "the settings name the optimizer and what ends the training.\n\n"
         f"Input: the centre square of an image, resized to {size} pixels, RGB from 0 to 255; scaling is inside the "

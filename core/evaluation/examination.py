@@ -104,7 +104,7 @@ def examine(run: Run, again: bool = False) -> None:
     """
     with run.writing():
         finished(run)
-        progress = Progress(run, run.config().epochs)
+        progress = Progress(run, run.config().all_epochs)
         with progress.examining():
             progress.phase("examination", "Reading the data set.")
             dataset = load_again(run.manifest()["data"], run.config().skip_damaged)

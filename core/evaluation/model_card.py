@@ -18,6 +18,7 @@ from core.evaluation import card_texts as texts
 from core.evaluation.card_front_matter import front_matter
 from core.evaluation.checklists import CLAIM, CLEAR_DERM, Item
 from core.runs.files import read_json
+from core.runs.history import after_cut
 from core.runs.run import CONFIG, IMAGES, NEAR_DUPLICATES, SUSPICIOUS_LABELS, Run
 
 RECIPE = ("Network", "Augmentation", "Optimisation")  # groups of settings that say how it was trained
@@ -213,7 +214,9 @@ def _data(facts: _Facts) -> list[str]:
 
 def _training(facts: _Facts) -> list[str]:
     size = facts.manifest.get("image_size")
-    history = facts.run.history()
+    history = after_cut(facts.run.history())
+    configs = [one.config() for one in facts.run.members() or [facts.run]]
+    before_cut = sorted({config.epochs_before_cut for config in configs})
     rows = []
     for setting in dataclasses.fields(TrainConfig):
         value = facts.settings.get(setting.name)
@@ -225,7 +228,8 @@ def _training(facts: _Facts) -> list[str]:
             f"{size} x {size}" if size else "the network's",
             max(1, len(facts.run.members())),
             facts.manifest.get("test_views", 1),
-            bool(facts.settings.get("adapt_norm")) or any(one.config().adapt_norm for one in facts.run.members()),
+            any(config.adapt_norm for config in configs),
+            " to ".join(map(str, before_cut)) if before_cut != [0] else "",
         ),
         tables.table(("Setting", "value"), rows, words=2),
     ]

@@ -4,6 +4,8 @@ Trunk and top are two views of one flat model and share its weights, so that tra
 model, and there is nothing to join afterwards.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,6 +119,17 @@ def upper_part(model: keras.Model, layer: str) -> keras.Model:
     cut = model.get_layer(layer).output
     past = beside(model, layer)
     return keras.Model([cut, *past] if past else cut, model.output)
+
+
+@contextmanager
+def as_a_whole(classifier: Classifier) -> Iterator[None]:
+    """In here, training `model` trains all layers but BatchNormalization, those of the trunk too."""
+    for layer in classifier.model.layers:
+        layer.trainable = not isinstance(layer, layers.BatchNormalization)
+    try:
+        yield
+    finally:
+        _freeze(classifier.model, classifier.trunk)
 
 
 def _freeze(model: keras.Model, trunk: keras.Model | None) -> None:

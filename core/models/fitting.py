@@ -9,7 +9,7 @@ import json
 import math
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from core.evaluation.metrics import epoch_figures
 from core.models.devices import AtOnce, Machine
 from core.models.fused_adamw import FusedAdamW
 from core.runs.files import write_bytes
+from core.runs.history import TRAINING
 from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, HISTORY, HISTORY_COLUMNS, Run
 
@@ -45,7 +46,8 @@ class FitState:
         lowest_loss: the lowest validation loss so far.
         epochs_without_lower: since then, or since the learning rate was cut.
         learning_rate: now, where a plateau sets it.
-        history: one row an epoch.
+        history: one row an epoch, those of earlier phases too.
+        phase: which of a run's trainings this is.
     """
 
     learning_rate: float
@@ -55,6 +57,7 @@ class FitState:
     lowest_loss: float = float("inf")
     epochs_without_lower: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
+    phase: str = TRAINING
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +143,9 @@ def fit(
     validation: Examples,
     objective: Objective,
     machine: Machine | None = None,
-) -> None:
+    phase: str = TRAINING,
+    earlier: Sequence[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
     """Train `top`; afterwards it holds the weights of its best epoch, or the mean of its last ones.
 
     The best epoch is the one of the highest validation balanced accuracy. The mean is that of Izmailov et al.,
@@ -155,6 +160,11 @@ def fit(
         train, validation: what to learn from, and what to choose the epoch by.
         objective: what is made small.
         machine: what computes; by default, all that is there.
+        phase: a name, where a run trains more than once.
+        earlier: the run's history so far, of other phases; a checkpoint that came after other epochs is none.
+
+    Returns:
+        The run's history.
 
     Raises:
         TrainingStopped: on request; whole epochs are kept.
@@ -162,8 +172,8 @@ def fit(
     machine = machine or Machine.here(config)
     model, top = top, machine.trainable(top)
     optimizer = machine.optimizer(lambda: _optimizer(config), top.trainable_variables)
-    restored = _restore(run, top, optimizer)
-    state, kept = restored or (FitState(config.learning_rate), [variable.numpy() for variable in top.variables])
+    begun = FitState(config.learning_rate, history=list(earlier), phase=phase)
+    state, kept = _restore(run, begun, top, optimizer) or (begun, [variable.numpy() for variable in top.variables])
     train_step = _train_step(top, optimizer, objective, machine)
     predict = compiled_logits(top)
 
@@ -179,7 +189,7 @@ def fit(
                 f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
                 f"Start a new run with a lower --learning-rate than {rate:g}."
             )
-        row: dict[str, Any] = {"phase": "training", "epoch": state.epoch + 1, "loss": loss}
+        row: dict[str, Any] = {"phase": phase, "epoch": len(state.history) + 1, "loss": loss}
         row |= epoch_figures(train.labels[order], logits)
         row |= _validation_figures(held, validation.labels, objective)
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}
@@ -188,12 +198,13 @@ def fit(
         _save(run, top, optimizer, state, kept)
         run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
         left = row["seconds"] * (config.epochs - state.epoch)
-        progress.epoch(state.epoch, len(order) / seconds, left, _in_words(row))
+        progress.epoch(len(state.history), len(order) / seconds, left, _in_words(row))
 
     # the history may be newer than the last process's own: a kill can fall between checkpoint and history
     run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
     for variable, value in zip(model.variables, kept, strict=True):
         variable.assign(value)
+    return state.history
 
 
 def step_rates(config: TrainConfig, state: FitState, steps: int) -> list[float]:
@@ -417,13 +428,19 @@ def _of_optimizer(optimizer: keras.Optimizer) -> tuple[list[keras.Variable], lis
     return optimizer.variables, []
 
 
-def _restore(run: Run, top: keras.Model, optimizer: keras.Optimizer) -> tuple[FitState, list[np.ndarray]] | None:
-    """Fill network and optimizer from the run's checkpoint; None when there is none."""
+def _restore(
+    run: Run, begun: FitState, top: keras.Model, optimizer: keras.Optimizer
+) -> tuple[FitState, list[np.ndarray]] | None:
+    """Fill network and optimizer from the run's checkpoint; None when there is none that began like this."""
     path = run.folder / CHECKPOINT
     if not path.exists():
         return None
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            state = FitState(**json.loads(str(arrays["state"])))
+            before = state.history[: len(begun.history)]  # as text: an AUC that is not a number equals itself there
+            if state.phase != begun.phase or json.dumps(before) != json.dumps(begun.history):
+                return None
             optimized, scale = _of_optimizer(optimizer)
             if "scale_0" not in arrays:  # begun without mixed precision: the scale is found anew
                 scale = []
@@ -431,7 +448,7 @@ def _restore(run: Run, top: keras.Model, optimizer: keras.Optimizer) -> tuple[Fi
                 for index, variable in enumerate(variables):
                     variable.assign(arrays[f"{prefix}_{index}"])
             kept = [arrays[f"best_{index}"] for index in range(len(top.variables))]
-            return FitState(**json.loads(str(arrays["state"]))), kept
+            return state, kept
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(
             f"A checkpoint must fit its run. Received: {path} ({error}). Delete it to train the run from its start."

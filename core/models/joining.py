@@ -210,7 +210,7 @@ def join_finished(runs: Sequence[Run], folder: Path | None = None) -> Run:
                 _copy(member, copies / str(number + 1))
             run = Run.create(dataclasses.replace(each[0].config(), ensemble=len(each)), folder)
             copies.rename(run.folder / MEMBERS)
-    progress = Progress(run, run.config().epochs)
+    progress = Progress(run, run.config().all_epochs)
     with run.writing(), progress.telling():
         join(run, run.members(), progress)
     return run

@@ -111,7 +111,8 @@ class Trial:
             return (self.number,)
         settings = dataclasses.fields(self.config)
         below = [item.name for item in settings if item.metadata["group"] in ("Data", "Network", "Augmentation")]
-        return tuple(getattr(self.config, name) for name in below if name not in ABOVE)
+        first = json.dumps(self.config.learned_before_cut())
+        return (first, *(getattr(self.config, name) for name in below if name not in ABOVE))
 
 
 def plan(base: TrainConfig, over: list[Range], trials: int, seed: int, name: str | None = None) -> list[Trial]:

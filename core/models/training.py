@@ -43,8 +43,10 @@ from core.models.joining import SCALE_IMAGES, heatmap_scale, join
 from core.models.spread import spread
 from core.models.strangeness import fit_strangeness
 from core.models.trunk_cache import TrunkCache
+from core.models.whole_network import learn_as_a_whole
 from core.places import PROJECT, runs_root
 from core.runs.all_runs import find_run, promote, served_run
+from core.runs.history import after_cut
 from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, CONFIG, MANIFEST, MEMBERS, MODEL, PATIENT, SCHEMA_VERSION, SPLITS, Run
 from core.runs.status import Status
@@ -62,7 +64,7 @@ def train(run: Run) -> None:
     """
     with run.writing():
         config = run.config()
-        progress = Progress(run, config.epochs)
+        progress = Progress(run, config.all_epochs)
         with progress.telling():
             if config.ensemble > 1:
                 _train_ensemble(run, config, progress)
@@ -110,8 +112,10 @@ def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
 
 def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     started = time.monotonic()
-    earlier = float(run.history()["seconds"].sum())  # of epochs that another process has trained
-    keras.utils.set_random_seed(config.seed + config.repeat)
+    earlier = float(after_cut(run.history())["seconds"].sum())  # of epochs that another process has trained
+    # repeats begin with one network where all of it learns first: so they share what lies below the cut
+    first = dataclasses.replace(config, repeat=0) if config.epochs_before_cut else config
+    keras.utils.set_random_seed(first.seed + first.repeat)
     tf.config.experimental.enable_op_determinism()
 
     progress.phase("data", "Reading the data set and opening every image.")
@@ -129,7 +133,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     labels = splits["dx"].map(CODES.index).to_numpy()
 
     progress.phase("trunk", f"Building {config.backbone}, trained from {config.train_from}.")
-    machine, classifier = Machine.here(config), build_classifier(config)
+    machine, classifier = Machine.here(config), build_classifier(first)
     print(f"[devices] {machine}", flush=True)
     _write_manifest(run, config, dataset, splits, classifier)
     began = time.monotonic()
@@ -137,21 +141,26 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         progress.phase("trunk", "What the network normalizes by moves towards the training images.")
         learned = dataset.images[splits["split"] == "train"]
         adapt(classifier.sensor, config.adapt_norm, dataset, learned, config.seed, progress.step)
-    adapting = time.monotonic() - began
+    rows = {part: np.flatnonzero(splits["split"] == part) for part in PARTS}
+
+    def examples(sources: _Inputs) -> tuple[Examples, Examples]:
+        """Of the training part and of the validation part."""
+        return (
+            Examples(sources.train, labels[rows["train"]], sources.train_views, taught),
+            Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
+        )
+
+    objective, earlier_epochs = Objective.of(config, training_weights(run, splits)), []
+    if config.epochs_before_cut:
+        of_pixels = examples(_pixels(classifier, config, dataset, splits))
+        named = dataset.images["image_id"].iloc[np.concatenate([rows["train"], rows["validation"]])]
+        images = [f"{name} {dataset.contents[name]}" for name in named]
+        earlier_epochs = learn_as_a_whole(run, progress, config, classifier, *of_pixels, images, objective, machine)
+    preparing = time.monotonic() - began
     sources = _inputs(classifier, config, dataset, splits, progress)
 
     progress.phase("training", "Training.")
-    rows = {part: np.flatnonzero(splits["split"] == part) for part in PARTS}
-    fit(
-        run,
-        progress,
-        config,
-        classifier.top,
-        Examples(sources.train, labels[rows["train"]], sources.train_views, taught),
-        Examples(lambda some, views: sources.plain(rows["validation"][some], views), labels[rows["validation"]]),
-        Objective.of(config, training_weights(run, splits)),
-        machine,
-    )
+    fit(run, progress, config, classifier.top, *examples(sources), objective, machine, earlier=earlier_epochs)
 
     progress.phase("evaluation", "Predicting every image and computing the figures.")
     predict, everything = compiled_logits(classifier.top), np.arange(len(splits))
@@ -170,20 +179,20 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     write_results(run, splits, logits, strangeness, scale, len(some), added)
     manifest = run.manifest()
     manifest["seconds"] = round(earlier + time.monotonic() - started, 1)
-    manifest["speed"] = _speed(sources.cache, features, adapting)
+    manifest["speed"] = _speed(sources.cache, features, preparing)
     run.write_json(MANIFEST, manifest)
 
 
-def _speed(cache: TrunkCache | None, features: TrunkCache, adapting: float) -> dict[str, float | None]:
+def _speed(cache: TrunkCache | None, features: TrunkCache, preparing: float) -> dict[str, float | None]:
     """Images a second through the frozen part, None where too few were computed to tell; seconds spent on all outputs.
 
     Args:
         cache: of the frozen part; None where there is none.
         features: of what the refusal sees; the same one where only the head was trained.
-        adapting: seconds before, in which it moved towards the training images.
+        preparing: seconds before, in which the frozen part became what it is.
     """
     enough = cache is not None and cache.computed >= ENOUGH
-    seconds = adapting + features.seconds + (cache.seconds if cache and cache is not features else 0.0)
+    seconds = preparing + features.seconds + (cache.seconds if cache and cache is not features else 0.0)
     return {
         "trunk": round(cache.computed / cache.seconds, 1) if cache and enough else None,
         "trunk_seconds": round(seconds, 1),
@@ -275,19 +284,27 @@ class _Inputs:
     cache: TrunkCache | None
 
 
+def _pixels(classifier: Classifier, config: TrainConfig, dataset: Dataset, splits: pd.DataFrame) -> _Inputs:
+    """What a network that is trained as a whole reads."""
+    train_rows = np.flatnonzero(splits["split"] == "train")
+    source, upright = (
+        PixelSource(dataset.images, classifier.backbone.size, how) for how in (config, exact_turns(config))
+    )
+    return _Inputs(
+        upright.take,
+        lambda rows, views: source.take(train_rows[rows], views),
+        1 if config.views == 1 else None,
+        None,
+    )
+
+
 def _inputs(
     classifier: Classifier, config: TrainConfig, dataset: Dataset, splits: pd.DataFrame, progress: Progress
 ) -> _Inputs:
+    if classifier.trunk is None:
+        return _pixels(classifier, config, dataset, splits)
     train_rows = np.flatnonzero(splits["split"] == "train")
     turns = exact_turns(config)
-    if classifier.trunk is None:
-        source, upright = (PixelSource(dataset.images, classifier.backbone.size, how) for how in (config, turns))
-        return _Inputs(
-            upright.take,
-            lambda rows, views: source.take(train_rows[rows], views),
-            1 if config.views == 1 else None,
-            None,
-        )
     cache, turned = TrunkCache(classifier.trunk, config), TrunkCache(classifier.trunk, turns)
     train_images = dataset.images.iloc[train_rows]
     of_all = [(turned if view else cache, dataset.images, view) for view in range(config.test_views)]

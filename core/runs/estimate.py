@@ -1,5 +1,6 @@
 """How long a training will take here, from the speed of those that this machine has finished."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from core.config import ADAPTED_IMAGES, TrainConfig
 from core.data.augment import exact_turns
 from core.errors import DermLensError
 from core.places import cache_root
+from core.runs.history import after_cut
 from core.runs.run import Run
 
 STEP = 3.0  # passes of the trained part that a step of training costs: one forward, about two back
@@ -92,7 +94,8 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
     sensed += ADAPTING * min(ADAPTED_IMAGES, train) if config.adapt_norm and not known else 0
     trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
-    training = config.ensemble * config.epochs * train / speed
+    training = 0.0 if known else _before_cut(config, seen, train)
+    training += config.ensemble * config.epochs * train / speed
     return Estimate(trunk, training, config.ensemble * median(rests), bool(same))
 
 
@@ -106,8 +109,9 @@ def measured(runs: Iterable[Run]) -> list[Measured]:
             manifest, config = run.manifest(), run.config()
             speed, history = manifest["speed"], run.history()
             train = manifest["split"]["counts"]["train"]
-            rest = max(0.0, manifest["seconds"] - speed["trunk_seconds"] - float(history["seconds"].sum()))
-            in_training = train / float(history["seconds"].median())
+            epochs = after_cut(history)["seconds"]
+            rest = max(0.0, manifest["seconds"] - speed["trunk_seconds"] - float(epochs.sum()))
+            in_training = train / float(epochs.median())
             found.append(Measured(config, manifest["data"]["fingerprint"], speed["trunk"], in_training, rest))
     return found
 
@@ -120,7 +124,9 @@ def _same_frozen(one: TrainConfig, other: TrainConfig) -> bool:
     """Whether the frozen layers of two trainings compute the same of the same image."""
     if not _alike(one, other, (*SAME_NETWORK, "adapt_norm")):
         return False
-    return not one.adapt_norm or _alike(one, other, SAME_SPLIT)
+    if one.learned_before_cut() != other.learned_before_cut():
+        return False
+    return not (one.adapt_norm or one.epochs_before_cut) or _alike(one, other, SAME_SPLIT)
 
 
 def _missing_passes(config: TrainConfig, same: list[Measured], total: int, train: int) -> int:
@@ -133,6 +139,14 @@ def _missing_passes(config: TrainConfig, same: list[Measured], total: int, train
     if exact_turns(config) == config:  # those of the training images are among those of all
         views = max(views, config.test_views)
     return total * max(0, config.test_views - answered) + train * max(0, config.views - views)
+
+
+def _before_cut(config: TrainConfig, seen: Sequence[Measured], train: int) -> float:
+    """Seconds of the epochs in which the whole network learns first."""
+    if not config.epochs_before_cut:
+        return 0.0
+    speed = _training_speed(dataclasses.replace(config, train_from=ALL), [], seen)
+    return config.epochs_before_cut * train / speed if speed else 0.0
 
 
 def _own_features(config: TrainConfig) -> bool:

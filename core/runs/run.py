@@ -19,6 +19,7 @@ from core.errors import ConfigError, RunBusyError, RunError, RunNotFoundError, R
 from core.places import runs_root
 from core.runs import files
 from core.runs.files import read_bytes, read_csv, read_json, write_bytes, write_csv, write_json
+from core.runs.history import of_ensemble
 from core.runs.status import ACTIVE, STATES, Status, own_process
 
 SCHEMA_VERSION = 1
@@ -192,18 +193,11 @@ class Run:
     def history(self) -> pd.DataFrame:
         """One row an epoch, columns `HISTORY_COLUMNS`; empty while there is none.
 
-        Of an ensemble, the epochs of all its networks, counted on, each network a phase.
+        Of an ensemble, the epochs of all its networks, see `core.runs.history.of_ensemble`.
         """
         each = [member.history() for member in self.members()]
         if any(len(one) for one in each):
-            before = np.cumsum([0, *(len(one) for one in each)])
-            return pd.concat(
-                [
-                    one.assign(phase=f"network {number + 1}", epoch=one["epoch"] + before[number])
-                    for number, one in enumerate(each)
-                ],
-                ignore_index=True,
-            )
+            return of_ensemble(each)
         return read_csv(self.folder / HISTORY, HISTORY_COLUMNS, ())
 
     def predictions(self) -> pd.DataFrame:

@@ -115,7 +115,7 @@ def cost_in_full(config: TrainConfig, run: Run) -> None:
     trunk = widgets.duration(found.trunk) if found.trunk >= 1 else "nothing, its outputs are on disk"
     st.caption(
         f":material/timer: On the images of the chosen run at most about **{widgets.duration(found.seconds)}** on this "
-        f"machine: {trunk} for the frozen part, {widgets.duration(found.training)} for {config.epochs:,} epochs, "
+        f"machine: {trunk} for the frozen part, {widgets.duration(found.training)} for {config.all_epochs:,} epochs, "
         f"{widgets.duration(found.rest)} for reading and evaluating. "
         + ("" if found.measured else "This network and cut was not trained here yet: estimated from what was. ")
         + "The examination comes after it, while the run can be used already."

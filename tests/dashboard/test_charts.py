@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from core.diagnoses import BY_CODE, CODES
+from core.runs.history import TRAINING, WHOLE_NETWORK
 from dashboard import charts, selection
 
 
@@ -28,7 +29,7 @@ def history() -> pd.DataFrame:
     figures = {"loss": [3.0, 2.0, 1.0], "val_loss": [3.0, 2.5, 2.6], "learning_rate": [0.1, 0.1, 0.02]}
     for name in ("accuracy", "auc", "balanced_accuracy"):
         figures |= {name: [0.4, 0.6, 0.8], f"val_{name}": [0.3, 0.5, 0.4]}
-    return pd.DataFrame(figures)
+    return pd.DataFrame(figures | {"phase": TRAINING})
 
 
 def test_class_bars_show_every_diagnosis_with_its_number_and_share(images: pd.DataFrame) -> None:
@@ -158,10 +159,17 @@ def test_a_title_says_what_it_shows_and_what_it_is_not_for() -> None:
 
 def test_curves_mark_each_cut_of_the_learning_rate() -> None:
     history = pd.DataFrame({"learning_rate": [1e-3, 1e-3, 2e-4, 2e-4, 4e-5], "loss": 1.0, "val_loss": 1.0,
-                            "val_balanced_accuracy": [0.2, 0.4, 0.5, 0.4, 0.3]})  # fmt: skip
+                            "val_balanced_accuracy": [0.2, 0.4, 0.5, 0.4, 0.3], "phase": TRAINING})  # fmt: skip
     assert charts.rate_cuts(history) == [3, 5]
     lines = [shape.x0 for shape in charts.curves({"run": history}, "loss", share=False).layout.shapes]
     assert lines == [2.5, 4.5]
+
+
+def test_epochs_of_the_whole_network_are_neither_the_best_nor_a_cut_of_the_rate(history: pd.DataFrame) -> None:
+    first = history.assign(phase=WHOLE_NETWORK, val_balanced_accuracy=0.9, learning_rate=[0.3, 0.2, 0.1])
+    both = pd.concat([first, history], ignore_index=True)
+    assert charts.best_epoch(both) == 3 + 1
+    assert charts.rate_cuts(both) == [3 + 3]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

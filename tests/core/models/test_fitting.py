@@ -305,6 +305,30 @@ def rates(losses: list[float], patience: int) -> list[float]:
     return found
 
 
+def test_a_second_phase_begins_anew_and_its_epochs_count_on(tmp_path):
+    alone, expected = fitted(NEW, tmp_path / "alone")
+    run = Run.create(NEW, tmp_path / "run")
+    objective = Objective.of(NEW, (1 / (7 * RARE)).astype(np.float32))
+    earlier = fit(
+        run, Silence(), dataclasses.replace(NEW, epochs=2), small_network(), examples(0), examples(1), objective,
+        phase="whole network",
+    )  # fmt: skip
+    for stop in (4, None):  # its second epoch; then another process goes on with it
+        top = small_network()
+        parts = run, Silence(stop), NEW, top, examples(0), examples(1), objective
+        if stop is None:
+            fit(*parts, earlier=earlier)
+        else:
+            with pytest.raises(TrainingStopped):
+                fit(*parts, earlier=earlier)
+    history = run.history()
+    assert history["phase"].tolist() == ["whole network"] * 2 + ["training"] * 6
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert history["loss"].tolist()[2:] == alone.history()["loss"].tolist()
+    for one, other in zip(top.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_a_plateau_cuts_the_step_size_as_keras_does():
     assert rates([1.0] * 6, 2) == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     assert rates([1.0, 1.1, 0.9, 1.0, 1.0, 0.8], 2) == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]

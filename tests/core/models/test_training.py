@@ -25,6 +25,7 @@ from core.places import PROJECT
 from core.presets import configured
 from core.runs import run as files
 from core.runs.all_runs import served_run
+from core.runs.history import TRAINING, WHOLE_NETWORK
 from core.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_conversion")
@@ -112,17 +113,18 @@ def test_another_learning_rate_reads_the_trunk_from_disk(plain_run, tiny_config,
 def test_a_block_learns_and_answers_as_the_saved_model_and_keeps_what_it_normalizes_by(tiny_data, tmp_path):
     config = TrainConfig(
         data_dir=str(tiny_data), backbone="efficientnet_lite0", train_from="block7", views=1, epochs=2,
-        learning_rate=0.001, adapt_norm=0.5,
+        learning_rate=0.001, adapt_norm=0.5, whole_epochs=1,
     )  # fmt: skip
     run = Run.create(config, tmp_path / "run")
     train(run)  # raises if the saved model does not answer as trunk and top did
-    losses = run.history()["loss"]
+    assert run.history()["phase"].tolist() == [WHOLE_NETWORK, TRAINING, TRAINING]
+    losses = run.history()["loss"].iloc[1:]
     assert losses.iloc[-1] < 0.9 * losses.iloc[0]
+    learned, imagenet_network = load_model(run.folder / files.MODEL), build_classifier(config).model
+    stems = [model.get_layer("stem_conv").get_weights()[0] for model in (learned, imagenet_network)]
+    assert not np.array_equal(*stems), "all layers learned at first"
     for name in ("stem_bn", "top_bn"):  # below the cut and above it
-        kept, imagenet = (
-            model.get_layer(name).moving_variance.numpy()
-            for model in (load_model(run.folder / files.MODEL), build_classifier(config).model)
-        )
+        kept, imagenet = (model.get_layer(name).moving_variance.numpy() for model in (learned, imagenet_network))
         assert np.abs(kept - imagenet).max() > 0.1 * np.median(imagenet)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from core.config import ADAPTED_IMAGES, TrainConfig
 from core.runs.estimate import ADAPTING, OTHERS, estimate, measured
+from core.runs.history import TRAINING, WHOLE_NETWORK
 from core.runs.run import HISTORY, HISTORY_COLUMNS, MANIFEST, Run
 from core.runs.status import Status
 
@@ -63,6 +64,26 @@ def test_a_network_adapted_to_other_images_computes_all_anew(finished):
     assert estimate(adapted, plain.manifest(), measured([plain])).trunk == other_split.trunk
 
 
+def test_epochs_of_the_whole_network_are_told_and_no_training_is_as_fast_as_they_are_slow(finished):
+    block = dataclasses.replace(HEAD, train_from="block6", learning_rate=0.001)
+    run = finished(block, 150.0, 100.0)
+    plain = estimate(block, run.manifest(), measured([run]))
+    first = dataclasses.replace(block, whole_epochs=2)
+    found = estimate(first, run.manifest(), measured([run]))
+    assert found.training > plain.training + 2 * 100, "an epoch of all layers takes longer than one above the cut"
+    assert estimate(dataclasses.replace(first, ensemble=3), run.manifest(), measured([run])).training == pytest.approx(
+        found.training + 2 * plain.training
+    )
+    known = finished(first, 150.0, 100.0)
+    history = known.history()
+    slow = history.assign(phase=WHOLE_NETWORK, seconds=1000.0).head(2)
+    known.write_csv(HISTORY, pd.concat([slow, history.assign(phase=TRAINING)]))
+    (seen,) = measured([known])
+    assert seen.training == pytest.approx(6000 / 100)
+    assert estimate(first, known.manifest(), [seen]).training == pytest.approx(10 * 100)
+    assert estimate(dataclasses.replace(first, mixup=0.2), known.manifest(), [seen]).training > 10 * 100
+
+
 def test_turns_that_are_answered_are_computed_of_all_images_and_networks_trained_one_by_one(finished):
     turns = dataclasses.replace(HEAD, turns=True, rotation=0.0, shift=0.0, zoom=0.0, flips=False)
     run = finished(turns, 150.0, 2.0)
@@ -102,3 +123,8 @@ def test_nothing_is_told_before_anything_was_measured(finished):
     old.write_json(MANIFEST, manifest)
     assert estimate(HEAD, old.manifest(), measured([old])) is None
     assert estimate(HEAD, old.manifest(), []) is None
+
+
+def test_a_head_that_sees_several_depths_is_told_too(finished):
+    run = finished(dataclasses.replace(HEAD, head_depths=True), 150.0, 2.0)
+    assert estimate(run.config(), run.manifest(), measured([run])).training == pytest.approx(20)
