@@ -219,7 +219,7 @@ def test_a_training_goes_on_in_another_precision(tmp_path, first, then):
         model = machine.trainable(network())
         optimizer = machine.optimizer(lambda: keras.optimizers.Adam(0.01), model.trainable_variables)
         if saved is not None:
-            state, _ = _restore(run, model, optimizer)
+            state, _ = _restore(run, FitState(0.01), model, optimizer)
             assert state.epoch == 2
             now = [variable.numpy() for variable in (*model.variables, *_of_optimizer(optimizer)[0])]
             for left, right in zip(now, saved, strict=True):
