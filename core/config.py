@@ -20,8 +20,8 @@ OPTIMIZERS = ADAM, ADAMW = ("adam", "adamw")
 SCHEDULES = PLATEAU, COSINE = ("plateau", "cosine")
 MOST_REPEATS = 1000
 ADAPTED_IMAGES = 512  # whose activations are measured for `adapt_norm`
-_BEGUN_WITH = ("seed", "hidden_units", "dropout")
-_LATER_ALONE = ("teacher", "test_views", "early_stopping_patience", "reduce_lr_patience", "reduce_lr_factor")
+_BEGUN_WITH = ("seed", "repeat", "hidden_units", "dropout")
+_LATER_ALONE = ("test_views", "early_stopping_patience", "reduce_lr_patience", "reduce_lr_factor")
 PRECISIONS = AUTO, FLOAT32, MIXED = ("auto", "float32", "mixed")
 
 
@@ -335,7 +335,6 @@ class TrainConfig:
         fresh view each epoch where there are several."""
         return dataclasses.replace(
             self,
-            repeat=0,
             views=min(self.views, 2),
             epochs=self.epochs_before_cut,
             learning_rate=self.whole_learning_rate,
@@ -344,7 +343,7 @@ class TrainConfig:
         )
 
     def learned_before_cut(self) -> dict[str, Any]:
-        """All settings that tell what those epochs come to, besides images and teacher; empty where there are none."""
+        """All settings that tell what those epochs come to, besides the images; empty where there are none."""
         if not self.epochs_before_cut:
             return {}
         recipe = self.before_cut()

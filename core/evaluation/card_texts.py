@@ -241,9 +241,7 @@ def training(size: str, networks: int, views: int, adapted: bool, before_cut: st
         if adapted
         else ""
     )
-    below = (
-        f"as it was after first epochs ({before_cut}) of the whole network" if before_cut else "as it was pretrained"
-    )
+    below = f"as {before_cut} of the whole network left it" if before_cut else "as it was pretrained"
     mean = f" The answer is the mean of the logits{turns}." if networks > 1 or turns else ""
     return (
         f"{many}: a convolutional network (backbone) with a small head that gives seven logits; what "

@@ -217,9 +217,12 @@ def _training(facts: _Facts) -> list[str]:
     history = after_cut(facts.run.history())
     configs = [one.config() for one in facts.run.members() or [facts.run]]
     before_cut = sorted({config.epochs_before_cut for config in configs})
+    without = () if any(before_cut) else ("whole_epochs", "whole_learning_rate")
     rows = []
     for setting in dataclasses.fields(TrainConfig):
         value = facts.settings.get(setting.name)
+        if setting.name in without:
+            continue
         if value is not None and (setting.metadata["group"] in RECIPE or setting.name == "seed"):
             shown = Path(value).name if setting.name in ("weights", "teacher") else value  # a path is nobody's business
             rows.append((f"`{setting.name}`", str(shown)))
@@ -229,7 +232,7 @@ def _training(facts: _Facts) -> list[str]:
             max(1, len(facts.run.members())),
             facts.manifest.get("test_views", 1),
             any(config.adapt_norm for config in configs),
-            " to ".join(map(str, before_cut)) if before_cut != [0] else "",
+            _in_words(before_cut) if any(before_cut) else "",
         ),
         tables.table(("Setting", "value"), rows, words=2),
     ]
@@ -239,15 +242,20 @@ def _training(facts: _Facts) -> list[str]:
     elif not history.empty:
         best = int(history["val_balanced_accuracy"].to_numpy(float).argmax())
         averaged = facts.settings.get("average_last")
-        lines.append(
-            f"Selection: {tables.count(len(history), 'epoch')} run; kept was the mean of the weights after each of the "
-            f"last {averaged}."
+        later = f" after the {_in_words(before_cut)} of the whole network" if any(before_cut) else ""
+        kept = (
+            f"the mean of the weights after each of the last {averaged}."
             if averaged
-            else f"Selection: {tables.count(len(history), 'epoch')} run; kept was the best by balanced accuracy of the "
-            f"validation split: epoch {int(history['epoch'].iloc[best])}, "
-            f"{tables.number(float(history['val_balanced_accuracy'].iloc[best]))}."
+            else "the best by balanced accuracy of the validation split: epoch "
+            f"{int(history['epoch'].iloc[best])}, {tables.number(float(history['val_balanced_accuracy'].iloc[best]))}."
         )
+        lines.append(f"Selection: {tables.count(len(history), 'epoch')} run{later}; kept was {kept}")
     return lines
+
+
+def _in_words(epochs: list[int]) -> str:
+    """One number of epochs, or those of several networks."""
+    return tables.count(epochs[0], "epoch") if len(epochs) == 1 else f"{' or '.join(map(str, epochs))} epochs"
 
 
 def _limits(facts: _Facts) -> str:

@@ -8,7 +8,6 @@ import io
 import json
 import math
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -25,12 +24,14 @@ from core.errors import RunError
 from core.evaluation.metrics import epoch_figures
 from core.models.devices import AtOnce, Machine
 from core.models.fused_adamw import FusedAdamW
-from core.runs.files import write_bytes
-from core.runs.history import TRAINING
+from core.runs.files import read_arrays, write_bytes
+from core.runs.history import TRAINING, WHOLE_NETWORK
 from core.runs.progress import Progress
 from core.runs.run import CHECKPOINT, HISTORY, HISTORY_COLUMNS, Run
 
 EVALUATION_BATCH = 256
+AGAIN = "Delete it to train the run from its start."
+LEARNING_RATES = {TRAINING: "--learning-rate", WHOLE_NETWORK: "--whole-learning-rate"}  # the option of each phase
 IMITATION, SOFTNESS = 0.7, 2.0  # share of the loss that is the teacher's, and the temperature of its answers
 evaluated_at_once = AtOnce(EVALUATION_BATCH)
 
@@ -184,12 +185,13 @@ def fit(
         loss, logits, order = _one_epoch(config, progress, _at_rates(optimizer, rates, train_step), train, state.epoch)
         seconds = time.monotonic() - started
         held = all_logits(predict, validation.take, np.arange(len(validation.labels)))
+        number = len(state.history) + 1
         if not (np.isfinite(logits).all() and np.isfinite(held).all()):
             raise RunError(
-                f"Training needs figures that stay finite. Received: logits without end in epoch {state.epoch + 1}. "
-                f"Start a new run with a lower --learning-rate than {rate:g}."
+                f"Training needs figures that stay finite. Received: logits without end in epoch {number}. "
+                f"Start a new run with a lower {LEARNING_RATES[phase]} than {rate:g}."
             )
-        row: dict[str, Any] = {"phase": phase, "epoch": len(state.history) + 1, "loss": loss}
+        row: dict[str, Any] = {"phase": phase, "epoch": number, "loss": loss}
         row |= epoch_figures(train.labels[order], logits)
         row |= _validation_figures(held, validation.labels, objective)
         row |= {"learning_rate": rate, "seconds": round(time.monotonic() - started, 3)}
@@ -198,7 +200,7 @@ def fit(
         _save(run, top, optimizer, state, kept)
         run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
         left = row["seconds"] * (config.epochs - state.epoch)
-        progress.epoch(len(state.history), len(order) / seconds, left, _in_words(row))
+        progress.epoch(number, len(order) / seconds, left, _in_words(row))
 
     # the history may be newer than the last process's own: a kill can fall between checkpoint and history
     run.write_csv(HISTORY, pd.DataFrame(state.history, columns=list(HISTORY_COLUMNS)))
@@ -433,23 +435,20 @@ def _restore(
 ) -> tuple[FitState, list[np.ndarray]] | None:
     """Fill network and optimizer from the run's checkpoint; None when there is none that began like this."""
     path = run.folder / CHECKPOINT
-    if not path.exists():
+    arrays = read_arrays(path, AGAIN)
+    if not arrays:
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            state = FitState(**json.loads(str(arrays["state"])))
-            before = state.history[: len(begun.history)]  # as text: an AUC that is not a number equals itself there
-            if state.phase != begun.phase or json.dumps(before) != json.dumps(begun.history):
-                return None
-            optimized, scale = _of_optimizer(optimizer)
-            if "scale_0" not in arrays:  # begun without mixed precision: the scale is found anew
-                scale = []
-            for prefix, variables in (("top", top.variables), ("optimizer", optimized), ("scale", scale)):
-                for index, variable in enumerate(variables):
-                    variable.assign(arrays[f"{prefix}_{index}"])
-            kept = [arrays[f"best_{index}"] for index in range(len(top.variables))]
-            return state, kept
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"A checkpoint must fit its run. Received: {path} ({error}). Delete it to train the run from its start."
-        ) from error
+        state = FitState(**json.loads(str(arrays["state"])))
+        before = state.history[: len(begun.history)]  # as text: an AUC that is not a number equals itself there
+        if state.phase != begun.phase or json.dumps(before) != json.dumps(begun.history):
+            return None
+        optimized, scale = _of_optimizer(optimizer)
+        if "scale_0" not in arrays:  # begun without mixed precision: the scale is found anew
+            scale = []
+        for prefix, variables in (("top", top.variables), ("optimizer", optimized), ("scale", scale)):
+            for index, variable in enumerate(variables):
+                variable.assign(arrays[f"{prefix}_{index}"])
+        return state, [arrays[f"best_{index}"] for index in range(len(top.variables))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"A checkpoint must fit its run. Received: {path} ({error}). {AGAIN}") from error

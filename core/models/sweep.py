@@ -6,7 +6,8 @@
 
 Random search (Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012). Trial k draws the
 same settings whenever it is drawn: the same command goes on where it was stopped, and more trials add to those there
-are. The first trial computes the trunk outputs; all others read them, as long as no setting changes them.
+are. The first trial computes the trunk outputs; all others read them, as long as no setting changes them. Where the
+whole network learns first (`whole_epochs`), nearly every setting of its training does: what differs is said at once.
 """
 
 import argparse
@@ -30,7 +31,7 @@ from core.places import runs_root
 from core.runs.files import write_csv
 from core.runs.run import Run
 
-OVER = ("learning_rate=1e-4..1e-2:log", "dropout=0..0.5", "label_smoothing=0,0.1")
+OVER = ("learning_rate=1e-4..1e-2:log", "epochs=8,16,24")  # of which no trunk output depends, whatever the recipe
 ABOVE = ("hidden_units", "dropout", "patient", "ensemble", "repeat")  # the trunk does not know of them
 ROSY = (
     "The best of many trials was chosen by the very images that this figure is of: it is too rosy, the more so the "
@@ -153,6 +154,13 @@ def sweep(trials: list[Trial], address: str | None = None, jobs: int = 1, cores:
     sharing: dict[tuple, list[Run]] = {}
     for trial, run in zip(trials, runs, strict=True):
         sharing.setdefault(trial.trunk(), []).append(run)
+    ways = {json.dumps(trial.config.learned_before_cut()) for trial in trials}
+    if len(ways) > 1:
+        print(
+            f"What is drawn changes how the whole network learns first: {len(ways)} ways for {len(trials)} trials, "
+            "each with trunk outputs of its own. --set whole_epochs=0 leaves those epochs out.",
+            flush=True,
+        )
     train_sharing(runs, [some[0] for some in sharing.values() if len(some) > 1], address, jobs, cores)
     found = table(trials)
     write_csv(runs_root() / f"sweep-{trials[0].sweep}.csv", found)

@@ -46,9 +46,20 @@ from core.models.trunk_cache import TrunkCache
 from core.models.whole_network import learn_as_a_whole
 from core.places import PROJECT, runs_root
 from core.runs.all_runs import find_run, promote, served_run
-from core.runs.history import after_cut
+from core.runs.history import before_cut
 from core.runs.progress import Progress
-from core.runs.run import CHECKPOINT, CONFIG, MANIFEST, MEMBERS, MODEL, PATIENT, SCHEMA_VERSION, SPLITS, Run
+from core.runs.run import (
+    BEFORE_CUT,
+    CHECKPOINT,
+    CONFIG,
+    MANIFEST,
+    MEMBERS,
+    MODEL,
+    PATIENT,
+    SCHEMA_VERSION,
+    SPLITS,
+    Run,
+)  # fmt: skip
 from core.runs.status import Status
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python", "pillow")
@@ -70,7 +81,7 @@ def train(run: Run) -> None:
                 _train_ensemble(run, config, progress)
             else:
                 _train(run, config, progress)
-        (run.folder / CHECKPOINT).unlink(missing_ok=True)
+        _forget(run)
     try:
         first = run.folder.parent == runs_root() and served_run() is None
     except RunError:  # which run is served is damaged: the training is done all the same
@@ -96,7 +107,7 @@ def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
             progress.phase("data", f"Network {number} of {config.ensemble}.")
             _train(member, member.config(), progress)
             member.write_status(Status(state="finished", phase="done", epoch=len(member.history())))
-            (member.folder / CHECKPOINT).unlink(missing_ok=True)
+            _forget(member)
     if address:
         for member in members[1:]:
             _begin_with_split_of(members[0], member)
@@ -110,12 +121,15 @@ def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
     join(run, members, progress)
 
 
+def _forget(run: Run) -> None:
+    """Delete what only an unfinished training needs."""
+    for name in (CHECKPOINT, BEFORE_CUT):
+        (run.folder / name).unlink(missing_ok=True)
+
+
 def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
-    started = time.monotonic()
-    earlier = float(after_cut(run.history())["seconds"].sum())  # of epochs that another process has trained
-    # repeats begin with one network where all of it learns first: so they share what lies below the cut
-    first = dataclasses.replace(config, repeat=0) if config.epochs_before_cut else config
-    keras.utils.set_random_seed(first.seed + first.repeat)
+    started, earlier = time.monotonic(), run.history()  # epochs that another process has trained
+    keras.utils.set_random_seed(config.seed + config.repeat)
     tf.config.experimental.enable_op_determinism()
 
     progress.phase("data", "Reading the data set and opening every image.")
@@ -133,7 +147,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     labels = splits["dx"].map(CODES.index).to_numpy()
 
     progress.phase("trunk", f"Building {config.backbone}, trained from {config.train_from}.")
-    machine, classifier = Machine.here(config), build_classifier(first)
+    machine, classifier = Machine.here(config), build_classifier(config)
     print(f"[devices] {machine}", flush=True)
     _write_manifest(run, config, dataset, splits, classifier)
     began = time.monotonic()
@@ -156,7 +170,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
         named = dataset.images["image_id"].iloc[np.concatenate([rows["train"], rows["validation"]])]
         images = [f"{name} {dataset.contents[name]}" for name in named]
         earlier_epochs = learn_as_a_whole(run, progress, config, classifier, *of_pixels, images, objective, machine)
-    preparing = time.monotonic() - began
+    preparing = time.monotonic() - began + float(before_cut(earlier)["seconds"].sum())
     sources = _inputs(classifier, config, dataset, splits, progress)
 
     progress.phase("training", "Training.")
@@ -178,7 +192,7 @@ def _train(run: Run, config: TrainConfig, progress: Progress) -> None:
     strangeness = fit_strangeness(run, features, classifier.pooled, config, dataset, splits, progress)
     write_results(run, splits, logits, strangeness, scale, len(some), added)
     manifest = run.manifest()
-    manifest["seconds"] = round(earlier + time.monotonic() - started, 1)
+    manifest["seconds"] = round(float(earlier["seconds"].sum()) + time.monotonic() - started, 1)
     manifest["speed"] = _speed(sources.cache, features, preparing)
     run.write_json(MANIFEST, manifest)
 

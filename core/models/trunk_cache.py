@@ -99,7 +99,8 @@ class TrunkCache:
         with locked(path, lambda: step(0, len(rows), 0)):
             if not path.exists():
                 self._compute(path, passes, rows, views, step)
-            os.utime(path)  # the oldest entry is the one not used for longest
+            with suppress(PermissionError):  # somebody else's file
+                os.utime(path)  # the oldest entry is the one not used for longest
             return np.memmap(path, ROW_TYPE, mode="r").reshape(len(rows), *self.shape)
 
     def make_room(self, needs: dict[Path, int]) -> float:
@@ -212,11 +213,15 @@ def cache_folder(name: str) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise DatasetError(
-            f"What a training computes is kept in {folder}. Received: {error.strerror or error}. Check who may write "
-            "there, or move the cache with DERMLENS_CACHE."
-        ) from error
+        raise _not_writable(folder, error) from error
     return folder
+
+
+def _not_writable(folder: Path, error: OSError) -> DatasetError:
+    return DatasetError(
+        f"What a training computes is kept in {folder}. Received: {error.strerror or error}. Check who may write "
+        "there, or move the cache with DERMLENS_CACHE."
+    )
 
 
 CAMERAS = 2
@@ -240,13 +245,19 @@ def _drawing(config: TrainConfig, view: int) -> list:
 
 
 def locked(path: Path, wait: Wait) -> filelock.AcquireReturnProxy:
-    """An entry's lock, held; `wait` is called while another training computes the entry, and may raise to stop."""
+    """An entry's lock, held; `wait` is called while another training computes the entry, and may raise to stop.
+
+    Raises:
+        DatasetError: the cache cannot be written.
+    """
     lock = filelock.FileLock(path.with_suffix(LOCKED))
     while True:
         try:
             return lock.acquire(timeout=TICK)
         except filelock.Timeout:
             wait()
+        except OSError as error:
+            raise _not_writable(path.parent, error) from error
 
 
 def _delete(entry: Path) -> None:

@@ -7,24 +7,29 @@ all others are of what lies above the cut alone, on outputs that are computed on
 import hashlib
 import io
 import json
-import zipfile
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from core.config import TrainConfig
+from core.errors import RunError
 from core.models.classifier import Classifier, as_a_whole
 from core.models.devices import Machine, gpus
-from core.models.fitting import Examples, Objective, fit
+from core.models.fitting import AGAIN, Examples, Objective, fit
 from core.models.trunk_cache import cache_folder, locked
 from core.models.trunk_pass import ON_GPU, trunk_hash, versions
-from core.runs.files import write_bytes
+from core.runs.files import read_arrays, write_bytes
 from core.runs.history import WHOLE_NETWORK
 from core.runs.progress import Progress
-from core.runs.run import Run
+from core.runs.run import BEFORE_CUT, Run
 
+Kept = tuple[list[dict[str, Any]], list[np.ndarray]]
+KEPT = 20  # networks in the cache, of 16 MB each or a few times that
 VERSION = 1
 """Raise it whenever the same network, images and settings would end otherwise."""
 
@@ -56,23 +61,28 @@ def learn_as_a_whole(
         machine: what computes.
 
     Returns:
-        The history of these epochs, one row each.
+        The history of these epochs, one row each, with the seconds that this run spent on them.
 
     Raises:
-        DatasetError: the cache cannot be written.
-        RunError: the disk is full.
+        DatasetError: the cache cannot be used.
+        RunError: the disk is full, or what the run kept of these epochs is damaged.
         TrainingStopped: on request; whole epochs are kept.
     """
     recipe, model, variables = config.before_cut(), classifier.model, classifier.model.variables
-    with as_a_whole(classifier):
-        path = _entry(config, classifier, train, validation, images, machine)
-        with locked(path, progress.beat):
-            kept = _kept(path, len(variables))
-            if kept is None:
-                progress.phase("training", "The whole network learns first.")
-                history = fit(run, progress, recipe, model, train, validation, objective, machine, WHOLE_NETWORK)
-                kept = history, [variable.numpy() for variable in variables]
-                _keep(path, *kept)
+    own = run.folder / BEFORE_CUT  # whatever becomes of the cache, and whichever versions go on
+    kept = _kept(own, variables, AGAIN)
+    if kept is None:
+        progress.phase("training", "The whole network learns first.")
+        with as_a_whole(classifier):
+            entry = _entry(config, classifier, train, validation, images, machine)
+            with locked(entry, progress.beat):
+                kept = _of_another_training(entry, variables)
+                if kept is None:
+                    history = fit(run, progress, recipe, model, train, validation, objective, machine, WHOLE_NETWORK)
+                    kept = history, [variable.numpy() for variable in variables]
+                    _keep(entry, *kept)
+                    _make_room(entry.parent)
+            _keep(own, *kept)
     history, values = kept
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
@@ -103,10 +113,44 @@ def _keep(path: Path, history: list[dict[str, Any]], values: list[np.ndarray]) -
     write_bytes(path, stream.getvalue())
 
 
-def _kept(path: Path, count: int) -> tuple[list[dict[str, Any]], list[np.ndarray]] | None:
-    """History and variables; None where there are none, or they cannot be read."""
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
-            return json.loads(str(arrays["history"])), [arrays[f"value_{at}"] for at in range(count)]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+def _kept(path: Path, variables: list[keras.Variable], advice: str) -> Kept | None:
+    """History and variables; None where there is no such file.
+
+    Raises:
+        RunError: it holds something else.
+    """
+    arrays = read_arrays(path, advice)
+    if not arrays:
         return None
+    try:
+        history = [dict(row) for row in json.loads(str(arrays["history"]))]
+        values = [arrays[f"value_{at}"].reshape(variable.shape) for at, variable in enumerate(variables)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path.name} must hold this network. Received: {path} ({error}). {advice}") from error
+    return history, values
+
+
+def _of_another_training(entry: Path, variables: list[keras.Variable]) -> Kept | None:
+    """What the cache holds; None where there is nothing, or nothing that can be read: it is learned again."""
+    try:
+        kept = _kept(entry, variables, "It is learned again.")
+    except RunError as error:
+        print(f"[training] {error}", flush=True)
+        return None
+    if kept is None:
+        return None
+    with suppress(PermissionError):  # somebody else's file
+        os.utime(entry)  # the oldest one is the one not used for longest
+    print("[training] It did so in another training already: that network is in the cache.", flush=True)
+    history, values = kept
+    return [row | {"seconds": 0.0} for row in history], values
+
+
+def _make_room(folder: Path) -> None:
+    """Delete all but the latest entries; one that is wanted again is learned again."""
+    times = {}
+    for path in folder.glob("*.npz"):
+        with suppress(FileNotFoundError):  # another training makes room too
+            times[path] = path.stat().st_mtime
+    for path in sorted(times, key=times.__getitem__)[:-KEPT]:
+        path.unlink(missing_ok=True)

@@ -94,7 +94,8 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
     sensed += ADAPTING * min(ADAPTED_IMAGES, train) if config.adapt_norm and not known else 0
     trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
-    training = 0.0 if known else _before_cut(config, seen, train)
+    learned = known and any((cache_root() / "whole-network").glob("*.npz"))
+    training = 0.0 if learned else _before_cut(config, seen, train)
     training += config.ensemble * config.epochs * train / speed
     return Estimate(trunk, training, config.ensemble * median(rests), bool(same))
 

@@ -78,6 +78,27 @@ def read_bytes(path: Path) -> bytes:
         raise RunError(f"{path.name} must be a file. Received: {path} ({error.strerror or error}). {MEND}") from error
 
 
+def read_arrays(path: Path, advice: str = MEND) -> dict[str, np.ndarray]:
+    """All arrays of an .npz file; empty while there is none.
+
+    Args:
+        path: of the file.
+        advice: what to do when it cannot be read.
+
+    Raises:
+        RunError: it is something else, or damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # numpy and zipfile have a dozen for bytes that are not theirs
+        raise RunError(
+            f"{path.name} must hold arrays. Received: {path}, which cannot be read ({error}). {advice}"
+        ) from error
+
+
 def read_csv(path: Path, columns: tuple[str, ...], text: tuple[str, ...]) -> pd.DataFrame:
     """The rows that are whole: a last line that is still being written is left out.
 

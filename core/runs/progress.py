@@ -97,9 +97,8 @@ class Progress:
         """Report a whole epoch."""
         self._write(epoch=epoch, images_per_second=speed, seconds_left=seconds_left, message=message)
         counted = f"epoch {epoch} of at most {self.status.epochs}"
-        print(
-            f"[training] {counted}: {message}, {speed:,.0f} images/s, at most {_clock(seconds_left)} left", flush=True
-        )
+        left = f"at most {_clock(seconds_left)} left in this phase"
+        print(f"[training] {counted}: {message}, {speed:,.0f} images/s, {left}", flush=True)
 
     def beat(self) -> None:
         """Keep the status fresh within an epoch.

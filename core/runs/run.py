@@ -50,6 +50,7 @@ MODEL_CARD = "MODEL_CARD.md"
 ABOUT = "about.json"  # only where somebody named the run or wrote a note
 LOG = "log.txt"
 CHECKPOINT = "checkpoint.npz"  # only while a training is unfinished
+BEFORE_CUT = "before_cut.npz"  # as long: the network that the epochs before the cut came to
 STOP_REQUEST = "stop"  # only from the request until the trainer has seen it
 LOCK = ".lock"
 EVALUATIONS = "evaluations"  # one folder for each external data set

@@ -20,6 +20,7 @@ from core.evaluation.card_texts import HAM10000, OTHER
 from core.evaluation.checklists import CLAIM, CLEAR_DERM, NOT_ANSWERED
 from core.evaluation.model_card import model_card
 from core.evaluation.subgroups import gap_in_words, subgroup_figures
+from core.runs.history import WHOLE_NETWORK
 from core.runs.run import Run
 from core.runs.status import Status
 
@@ -340,6 +341,20 @@ def test_counts_of_the_data_the_audit_and_the_failures(tmp_path):
         card, "Limits"
     )
     assert "no: too few calibration cases" in section(card, "Prediction sets")
+
+
+def test_epochs_of_the_whole_network_are_told_apart_and_not_told_where_there_were_none(tmp_path):
+    run = full_run(tmp_path / "run")
+    settings = {"train_from": "block6", "whole_epochs": 2}
+    run.write_json("config.json", run.config().to_dict() | settings)
+    run.write_csv("history.csv", run.history().assign(phase=[WHOLE_NETWORK, WHOLE_NETWORK, "training"]))
+    told = section(model_card(run), "Training")
+    assert "stays as 2 epochs of the whole network left it" in told
+    assert "1 epoch run after the 2 epochs of the whole network; kept was the best" in told and "epoch 3, 0.433" in told
+    assert "`whole_epochs` | 2" in told
+    run.write_json("config.json", run.config().to_dict() | settings | {"train_from": "head"})
+    told = section(model_card(run), "Training")
+    assert "stays as it was pretrained" in told and "whole_epochs" not in told
 
 
 def test_a_run_of_the_first_dermlens_says_what_was_not_measured(tmp_path):

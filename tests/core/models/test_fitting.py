@@ -12,7 +12,7 @@ import tensorflow as tf
 from core.config import TrainConfig
 from core.data.augment import TURNS
 from core.diagnoses import CODES
-from core.errors import TrainingStopped
+from core.errors import RunError, TrainingStopped
 from core.evaluation.results import training_weights
 from core.models import fitting
 from core.models.devices import Machine
@@ -327,6 +327,26 @@ def test_a_second_phase_begins_anew_and_its_epochs_count_on(tmp_path):
     assert history["loss"].tolist()[2:] == alone.history()["loss"].tolist()
     for one, other in zip(top.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("phase", "option"), [("training", "--learning-rate"), ("whole network", "--whole-learning-rate")]
+)
+def test_what_runs_away_names_the_step_size_of_its_phase_and_the_epoch(tmp_path, monkeypatch, phase, option):
+    monkeypatch.setattr(fitting, "all_logits", lambda predict, take, rows, *_: np.full((len(rows), 7), np.nan))
+    run, earlier = Run.create(NEW, tmp_path / "run"), [{"phase": "an earlier one", "epoch": 1}]
+    objective = Objective.of(NEW, (1 / (7 * RARE)).astype(np.float32))
+    with pytest.raises(RunError, match=f"in epoch 2.* lower {option} than 0.04"):
+        fit(run, Silence(), NEW, small_network(), examples(0), examples(1), objective, phase=phase, earlier=earlier)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK" + bytes(50)])
+def test_a_damaged_checkpoint_is_named(tmp_path, content):
+    run, _ = fitted(PLAIN, tmp_path / "run")
+    (run.folder / CHECKPOINT).write_bytes(content)
+    objective = Objective.of(PLAIN, np.ones(7, np.float32))
+    with pytest.raises(RunError, match=f"{CHECKPOINT}.*Delete it to train the run from its start"):
+        fit(run, Silence(), PLAIN, small_network(), examples(0), examples(1), objective)
 
 
 def test_a_plateau_cuts_the_step_size_as_keras_does():

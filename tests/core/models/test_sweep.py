@@ -117,6 +117,16 @@ def test_the_trials_that_others_wait_for_go_first(base, runs_folder, monkeypatch
     assert asked == [(["sweep-a-001"], ()), (["sweep-a-002", "sweep-a-003"], ("head:6379", 1, 4))]
 
 
+def test_who_draws_what_changes_the_whole_network_is_told(base, runs_folder, monkeypatch, capsys):
+    monkeypatch.setattr(many_runs, "spread", lambda runs, *how: {})
+    whole = dataclasses.replace(base, train_from="block7", whole_epochs=2)
+    sweep.sweep(plan(whole, [Range.parse("dropout=0.1,0.2")], 6, 5, "a"))
+    assert "2 ways for 6 trials" in capsys.readouterr().out
+    sweep.sweep(plan(whole, [Range.parse(text) for text in sweep.OVER], 6, 5, "b"))
+    sweep.sweep(plan(base, [Range.parse("dropout=0.1,0.2")], 6, 5, "c"))
+    assert "ways" not in capsys.readouterr().out
+
+
 def test_trainings_at_once_share_the_cores(base, runs_folder, monkeypatch):
     found = []
     monkeypatch.setattr(spreading.os, "cpu_count", lambda: 4)

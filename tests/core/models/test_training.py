@@ -110,13 +110,26 @@ def test_another_learning_rate_reads_the_trunk_from_disk(plain_run, tiny_config,
     assert not run.history()["loss"].equals(plain_run.history()["loss"])
 
 
-def test_a_block_learns_and_answers_as_the_saved_model_and_keeps_what_it_normalizes_by(tiny_data, tmp_path):
+def test_a_block_learns_and_answers_as_the_saved_model_and_keeps_what_it_normalizes_by(
+    tiny_data, tmp_path, monkeypatch
+):
     config = TrainConfig(
         data_dir=str(tiny_data), backbone="efficientnet_lite0", train_from="block7", views=1, epochs=2,
         learning_rate=0.001, adapt_norm=0.5, whole_epochs=1,
     )  # fmt: skip
-    run = Run.create(config, tmp_path / "run")
-    train(run)  # raises if the saved model does not answer as trunk and top did
+    run, spent = Run.create(config, tmp_path / "run"), 1000.0
+
+    def end(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("core.models.training._inputs", end)
+        with pytest.raises(KeyboardInterrupt):
+            train(run)
+    run.write_csv(files.HISTORY, run.history().assign(seconds=spent))
+    train(Run(run.folder))  # raises if the saved model does not answer as trunk and top did
+    assert run.manifest()["seconds"] > spent and run.manifest()["speed"]["trunk_seconds"] > spent
+    assert not (run.folder / files.BEFORE_CUT).exists()
     assert run.history()["phase"].tolist() == [WHOLE_NETWORK, TRAINING, TRAINING]
     losses = run.history()["loss"].iloc[1:]
     assert losses.iloc[-1] < 0.9 * losses.iloc[0]

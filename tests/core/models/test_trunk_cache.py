@@ -58,6 +58,12 @@ def test_who_waits_for_another_trainings_outputs_can_be_stopped(cache, dataset, 
     assert len(cache.outputs(dataset, dataset.images, 0, lambda *_: None)) == 70
 
 
+def test_a_cache_that_lets_nobody_lock_an_entry_is_named(cache, dataset):
+    cache.entry(dataset, dataset.images, 0).with_suffix(".lock").mkdir()
+    with pytest.raises(DatasetError, match=r"Is a directory.*DERMLENS_CACHE"):
+        cache.outputs(dataset, dataset.images, 0, lambda *_: None)
+
+
 def test_two_trainings_that_make_room_at_once_do_not_stumble_over_each_other(cache, monkeypatch):
     for name in ("one", "two"):
         (cache.folder / f"{name}.f32").write_bytes(bytes(100))

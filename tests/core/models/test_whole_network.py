@@ -1,13 +1,15 @@
 """All of a network learns before it is cut: once for all trainings that begin so."""
 
 import dataclasses
+import io
+import os
 
 import keras
 import numpy as np
 import pytest
 
 from core.config import TrainConfig
-from core.errors import TrainingStopped
+from core.errors import RunError, TrainingStopped
 from core.models import whole_network
 from core.models.classifier import build_classifier
 from core.models.devices import Machine
@@ -15,7 +17,7 @@ from core.models.fitting import Examples, Objective
 from core.models.whole_network import learn_as_a_whole
 from core.runs.history import WHOLE_NETWORK
 from core.runs.progress import Progress
-from core.runs.run import STOP_REQUEST, Run
+from core.runs.run import BEFORE_CUT, STOP_REQUEST, Run
 
 CONFIG = TrainConfig(
     backbone="mobilenetv3small", weights="none", train_from="block7", hidden_units=0, class_weights=False,
@@ -64,7 +66,7 @@ def fitted(monkeypatch):
         times.append(recipe)
         for variable in model.trainable_variables:
             variable.assign_add(len(times) * np.ones(variable.shape))
-        return [{"epoch": len(times)}]
+        return [{"epoch": len(times), "seconds": 5.0}]
 
     monkeypatch.setattr(whole_network, "fit", fit)
     return times
@@ -103,7 +105,7 @@ def test_repeats_and_trainings_with_other_later_epochs_begin_with_the_same_netwo
     for name, value in others.items():
         again, told = learn(dataclasses.replace(CONFIG, **{name: value}), name)
         assert same_numbers(first, again), name
-        assert told == history
+        assert told == [row | {"seconds": 0.0} for row in history], "whose time was not theirs"
     assert len(fitted) == 1
 
 
@@ -116,13 +118,64 @@ def test_other_images_labels_or_settings_of_these_epochs_make_another(learn, fit
     assert len(fitted) == 7
 
 
-def test_what_is_kept_and_cannot_be_read_is_learned_again(learn, fitted, tmp_path):
+def arrays(**values) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **values)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        lambda whole: whole[:1000],
+        lambda whole: b"",
+        lambda whole: b"no archive",
+        lambda whole: whole[-1000:] + whole,
+        lambda whole: arrays(history=np.array("[]"), value_0=np.zeros(3)),
+        lambda whole: arrays(history=np.array("null")),
+    ],
+)
+def test_what_the_cache_holds_and_cannot_be_read_is_learned_again(learn, fitted, tmp_path, damaged):
     learn()
     (kept,) = (tmp_path / "cache" / "whole-network").glob("*.npz")
-    kept.write_bytes(kept.read_bytes()[:1000])
+    kept.write_bytes(damaged(kept.read_bytes()))
     learn(name="again")
     learn(name="third")
     assert len(fitted) == 2
+
+
+def test_a_run_goes_on_with_its_own_network_whatever_the_cache_holds_and_whoever_computes(learn, fitted, monkeypatch):
+    first, history = learn()
+    monkeypatch.setenv("DERMLENS_CACHE", os.devnull)
+    monkeypatch.setattr(whole_network, "versions", lambda engine: ["other versions"])
+    again, told = learn()
+    assert same_numbers(first, again) and told == history
+    assert len(fitted) == 1
+
+
+def test_a_run_whose_own_network_is_damaged_says_so(learn, fitted, tmp_path):
+    learn()
+    (tmp_path / "run" / BEFORE_CUT).write_bytes(b"")
+    with pytest.raises(RunError, match=f"{BEFORE_CUT}.*Delete it to train"):
+        learn()
+
+
+def test_networks_that_were_not_used_for_longest_leave_the_cache(learn, fitted, tmp_path, monkeypatch):
+    monkeypatch.setattr(whole_network, "KEPT", 2)
+
+    def entries():
+        return set((tmp_path / "cache" / "whole-network").glob("*.npz"))
+
+    learn()
+    (first,) = entries()
+    os.utime(first, (1, 1))
+    learn(dataclasses.replace(CONFIG, mixup=0.1), "other")
+    (second,) = entries() - {first}
+    os.utime(second, (2, 2))
+    learn(name="again")  # uses the first one
+    learn(dataclasses.replace(CONFIG, mixup=0.2), "third")
+    assert first in entries() and second not in entries() and len(entries()) == 2
+    assert len(fitted) == 3
 
 
 def test_stopped_between_these_epochs_it_goes_on_as_if_unbroken(learn, tmp_path, monkeypatch):

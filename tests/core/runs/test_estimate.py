@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from core.config import ADAPTED_IMAGES, TrainConfig
+from core.places import cache_root
 from core.runs.estimate import ADAPTING, OTHERS, estimate, measured
 from core.runs.history import TRAINING, WHOLE_NETWORK
 from core.runs.run import HISTORY, HISTORY_COLUMNS, MANIFEST, Run
@@ -80,8 +81,13 @@ def test_epochs_of_the_whole_network_are_told_and_no_training_is_as_fast_as_they
     known.write_csv(HISTORY, pd.concat([slow, history.assign(phase=TRAINING)]))
     (seen,) = measured([known])
     assert seen.training == pytest.approx(6000 / 100)
+    assert estimate(first, known.manifest(), [seen]).training > 10 * 100, "that network has left the cache"
+    kept = cache_root() / "whole-network" / "0123.npz"
+    kept.parent.mkdir()
+    kept.touch()
     assert estimate(first, known.manifest(), [seen]).training == pytest.approx(10 * 100)
-    assert estimate(dataclasses.replace(first, mixup=0.2), known.manifest(), [seen]).training > 10 * 100
+    for other in ({"mixup": 0.2}, {"teacher": "run"}):
+        assert estimate(dataclasses.replace(first, **other), known.manifest(), [seen]).training > 10 * 100
 
 
 def test_turns_that_are_answered_are_computed_of_all_images_and_networks_trained_one_by_one(finished):

@@ -89,7 +89,7 @@ def test_an_epoch_is_told(run, capsys):
     progress.epoch(3, 1234.5, 125.0, "loss 0.5")
     status = run.status()
     assert (status.epoch, status.epochs, status.seconds_left) == (3, 20, 125.0)
-    assert "epoch 3 of at most 20: loss 0.5, 1,234 images/s, at most 2:05 left" in capsys.readouterr().out
+    assert "epoch 3 of at most 20: loss 0.5, 1,234 images/s, at most 2:05 left in this phase" in capsys.readouterr().out
 
 
 def test_an_examination_leaves_the_run_finished_whatever_happens(run):
