@@ -71,7 +71,7 @@ class TrainConfig:
     repeat: int = _setting(
         0,
         "Which of several trainings on the same split: another number, other first weights and another order of "
-        "images; after epochs of the whole network, which they share, another order alone.",
+        "images.",
         "Data",
         low=0,
         high=MOST_REPEATS,
@@ -139,7 +139,7 @@ class TrainConfig:
     ensemble: int = _setting(
         1,
         "Train so many networks, each another repeat, and answer with the mean of what they say. Each takes as long as "
-        "one alone, but for epochs of the whole network, which they share.",
+        "one alone.",
         "Network",
         low=1,
         high=20,

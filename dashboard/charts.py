@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from core.data.splits import PARTS
 from core.diagnoses import BY_CODE, CODES, FEW
-from core.runs.history import after_cut
+from core.runs.history import WHOLE_NETWORK
 
 INK = "#14958C"
 TRAIN_INK = "#8A98A3"
@@ -253,8 +253,8 @@ def image_map(table: pd.DataFrame, colour: str) -> go.Figure:
 
 def best_epoch(history: pd.DataFrame) -> int | None:
     """The row with the highest validation balanced accuracy, of those that training chooses among; None without one."""
-    figures = pd.to_numeric(after_cut(history)["val_balanced_accuracy"], errors="coerce").to_numpy()
-    return len(history) - len(figures) + int(np.nanargmax(figures)) if np.isfinite(figures).any() else None
+    figures = pd.to_numeric(history["val_balanced_accuracy"], errors="coerce").where(_after_cut(history)).to_numpy()
+    return int(np.nanargmax(figures)) if np.isfinite(figures).any() else None
 
 
 def rate_cuts(history: pd.DataFrame) -> list[int]:
@@ -262,9 +262,13 @@ def rate_cuts(history: pd.DataFrame) -> list[int]:
 
     None for a rate that falls all the time: that is a schedule, and marks would hide the curves.
     """
-    rates = after_cut(history)["learning_rate"]
-    places = np.flatnonzero(rates.diff() < 0) + len(history) - len(rates)
-    return [] if len(places) > len(rates) / 2 else [int(place) + 1 for place in places]
+    on = _after_cut(history)
+    fell = on & (history["learning_rate"].diff() < 0) & (history["phase"] == history["phase"].shift())
+    return [] if fell.sum() > on.sum() / 2 else [int(place) + 1 for place in np.flatnonzero(fell)]
+
+
+def _after_cut(history: pd.DataFrame) -> pd.Series:
+    return history["phase"] != WHOLE_NETWORK
 
 
 def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.Figure:

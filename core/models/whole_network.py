@@ -47,8 +47,8 @@ def learn_as_a_whole(
 ) -> list[dict[str, Any]]:
     """Train every layer for `epochs_before_cut`; what comes of it is kept in the cache.
 
-    So the networks of an ensemble, repeats, and trainings with another cut or other settings of the later epochs begin
-    with one network. Goes on from the run's checkpoint.
+    So trainings with another cut or other settings of the later epochs begin with one network. Goes on from the run's
+    checkpoint.
 
     Args:
         run: where history and checkpoint go.

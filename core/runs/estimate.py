@@ -88,14 +88,16 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
     fingerprint = data.get("fingerprint", "")
     alike = [run for run in seen if run.data == fingerprint and _same_frozen(run.config, config)]
     passes = _missing_passes(config, [run for run in alike if run.config.train_from == config.train_from], total, train)
+    others = config.ensemble - 1 if config.epochs_before_cut else 0  # networks below whose cut it is another one
+    passes += others * _missing_passes(config, [], total, train)
     known = bool(alike) and _kept(config)
-    sensed = 0 if known else OTHERS + (0 if config.train_from == HEAD else total)
-    sensed *= config.ensemble if _own_features(config) else 1
+    anew = others if known else config.ensemble if _own_features(config) else 1
+    sensed = anew * (OTHERS + (0 if config.train_from == HEAD else total))
     sensed += ADAPTING * min(ADAPTED_IMAGES, train) if config.adapt_norm and not known else 0
     trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]
     learned = known and any((cache_root() / "whole-network").glob("*.npz"))
-    training = 0.0 if learned else _before_cut(config, seen, train)
+    training = (others if learned else others + 1) * _before_cut(config, seen, train)
     training += config.ensemble * config.epochs * train / speed
     return Estimate(trunk, training, config.ensemble * median(rests), bool(same))
 

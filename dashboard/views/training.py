@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.errors import DermLensError
-from core.runs.history import after_cut
+from core.runs.history import before_cut
 from core.runs.run import Run
 from dashboard import charts, loaders, widgets
 from dashboard.comparison_section import comparison
@@ -74,8 +74,8 @@ def legend(histories: dict[str, pd.DataFrame]) -> None:
         if best is not None:
             figure = widgets.percent(rows["val_balanced_accuracy"].iloc[best])
             mark = f'<span style="color:{colour}">■</span> ' if len(histories) > 1 else ""
-            first = len(rows) - len(after_cut(rows))
-            whole = f"; in the first {first} the whole network learned" if first else ""
+            first = len(before_cut(rows))
+            whole = f"; in {first} of them the whole network learned" if first else ""
             st.html(f"{mark}<b>{html.escape(name)}</b>: epoch {best + 1} of {len(rows)}, {figure}{whole}")
 
 

@@ -170,6 +170,9 @@ def test_epochs_of_the_whole_network_are_neither_the_best_nor_a_cut_of_the_rate(
     both = pd.concat([first, history], ignore_index=True)
     assert charts.best_epoch(both) == 3 + 1
     assert charts.rate_cuts(both) == [3 + 3]
+    two = pd.concat([both.assign(phase=["whole network"] * 3 + ["network 1"] * 3), both], ignore_index=True)
+    assert charts.best_epoch(two) == 3 + 1
+    assert charts.rate_cuts(two) == [3 + 3, 6 + 3 + 3], "another network begins with a rate of its own"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

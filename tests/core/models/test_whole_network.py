@@ -41,7 +41,7 @@ def learn(tmp_path):
         folder = tmp_path / name
         run = Run(folder) if folder.exists() else Run.create(config, folder)
         keras.utils.set_random_seed(config.seed)
-        classifier = build_classifier(dataclasses.replace(config, repeat=0))
+        classifier = build_classifier(config)
 
         def take(rows, views):
             return PIXELS[rows]
@@ -96,10 +96,10 @@ def test_all_layers_learn_but_for_batch_normalization_and_the_trunk_is_frozen_af
     ]
 
 
-def test_repeats_and_trainings_with_other_later_epochs_begin_with_the_same_network(learn, fitted):
+def test_trainings_whose_later_epochs_alone_differ_begin_with_the_same_network(learn, fitted):
     first, history = learn()
     others = {
-        "repeat": 1, "learning_rate": 0.02, "epochs": 3, "test_views": 4, "reduce_lr_patience": 9, "views": 8,
+        "learning_rate": 0.02, "epochs": 3, "test_views": 4, "reduce_lr_patience": 9, "views": 8,
         "train_from": "block5",
     }  # fmt: skip
     for name, value in others.items():
@@ -113,9 +113,10 @@ def test_other_images_labels_or_settings_of_these_epochs_make_another(learn, fit
     learn()
     learn(name="labels", labels=LABELS[::-1])
     learn(name="images", images=IMAGES[::-1])
-    for name, value in {"whole_epochs": 1, "whole_learning_rate": 0.02, "mixup": 0.2, "hidden_units": 8}.items():
+    others = {"whole_epochs": 1, "whole_learning_rate": 0.02, "mixup": 0.2, "hidden_units": 8, "repeat": 1}
+    for name, value in others.items():
         learn(dataclasses.replace(CONFIG, **{name: value}), name)
-    assert len(fitted) == 7
+    assert len(fitted) == 8
 
 
 def arrays(**values) -> bytes:

@@ -72,8 +72,10 @@ def test_epochs_of_the_whole_network_are_told_and_no_training_is_as_fast_as_they
     first = dataclasses.replace(block, whole_epochs=2)
     found = estimate(first, run.manifest(), measured([run]))
     assert found.training > plain.training + 2 * 100, "an epoch of all layers takes longer than one above the cut"
-    assert estimate(dataclasses.replace(first, ensemble=3), run.manifest(), measured([run])).training == pytest.approx(
-        found.training + 2 * plain.training
+    three = estimate(dataclasses.replace(first, ensemble=3), run.manifest(), measured([run]))
+    assert (three.trunk, three.training) == (
+        pytest.approx(3 * found.trunk, rel=0.05),
+        pytest.approx(3 * found.training),
     )
     known = finished(first, 150.0, 100.0)
     history = known.history()
@@ -86,6 +88,8 @@ def test_epochs_of_the_whole_network_are_told_and_no_training_is_as_fast_as_they
     kept.parent.mkdir()
     kept.touch()
     assert estimate(first, known.manifest(), [seen]).training == pytest.approx(10 * 100)
+    again = estimate(dataclasses.replace(first, ensemble=2), known.manifest(), [seen])
+    assert again.trunk > 0 and again.training > 2 * 10 * 100, "the second network is a new one"
     for other in ({"mixup": 0.2}, {"teacher": "run"}):
         assert estimate(dataclasses.replace(first, **other), known.manifest(), [seen]).training > 10 * 100
 
