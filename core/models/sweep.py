@@ -7,7 +7,7 @@
 Random search (Bergstra and Bengio, "Random search for hyper-parameter optimization", JMLR 13, 2012). Trial k draws the
 same settings whenever it is drawn: the same command goes on where it was stopped, and more trials add to those there
 are. The first trial computes the trunk outputs; all others read them, as long as no setting changes them. Where the
-whole network learns first (`whole_epochs`), nearly every setting of its training does: what differs is said at once.
+whole network learns first (`whole_epochs`), most settings of training do: that is said before the first trial.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from core.places import runs_root
 from core.runs.files import write_csv
 from core.runs.run import Run
 
-OVER = ("learning_rate=1e-4..1e-2:log", "epochs=8,16,24")  # of which no trunk output depends, whatever the recipe
+OVER = ("learning_rate=1e-4..1e-2:log", "epochs=8,16,24")  # no trunk output depends on them
 ABOVE = ("hidden_units", "dropout", "patient", "ensemble", "repeat")  # the trunk does not know of them
 ROSY = (
     "The best of many trials was chosen by the very images that this figure is of: it is too rosy, the more so the "
