@@ -1,9 +1,10 @@
 """An ensemble against the mean of its members, on its test images.
 
-    python benchmarks/ensemble.py RUN
+    python benchmarks/ensemble.py RUN [RUN ...]
 
 Each figure of the ensemble, of each member, and what the ensemble wins over the members' mean, with its paired 95 %
-interval: all are asked of the same resamples of lesions.
+interval: all are asked of the same resamples of lesions. Of several ensembles, the mean of what they win too; its
+interval takes their test parts for different images.
 """
 
 import argparse
@@ -40,25 +41,34 @@ def resampled(run: Run) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Print the table."""
+    """Print the table of each ensemble, and of several what they win on average."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    run = find_run(parser.parse_args().run)
-    members = [resampled(member) for member in run.members()]
-    if not members:
-        sys.exit(f"error: An ensemble is needed. Received: run {run.id!r}, one network.")
-    rows = []
-    for name, of_all in resampled(run).items():
-        each = np.array([member[name] for member in members])
-        won = of_all - each.mean(axis=0)
-        spread = Z * np.nanstd(won[1:])
-        rows.append({
-            "figure": name,
-            "ensemble": f"{of_all[0]:.3f}",
-            "members": " ".join(f"{value:.3f}" for value in each[:, 0]),
-            "won over their mean": f"{won[0]:+.3f} ({won[0] - spread:+.3f} to {won[0] + spread:+.3f})",
-        })  # fmt: skip
-    print(pd.DataFrame(rows).to_string(index=False))
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    gains: dict[str, list[np.ndarray]] = {}
+    for run in map(find_run, parser.parse_args().runs):
+        members = [resampled(member) for member in run.members()]
+        if not members:
+            sys.exit(f"error: An ensemble is needed. Received: run {run.id!r}, one network.")
+        rows = []
+        for name, of_all in resampled(run).items():
+            each = np.array([member[name] for member in members])
+            gains.setdefault(name, []).append(of_all - each.mean(axis=0))
+            rows.append({
+                "figure": name,
+                "ensemble": f"{of_all[0]:.3f}",
+                "members": " ".join(f"{value:.3f}" for value in each[:, 0]),
+                "won over their mean": in_words(gains[name][-1]),
+            })  # fmt: skip
+        print(f"{run.called}\n{pd.DataFrame(rows).to_string(index=False)}\n")
+    if len(next(iter(gains.values()))) > 1:
+        for name, won in gains.items():
+            print(f"{name}: won on average {in_words(np.mean(won, axis=0))}")
+
+
+def in_words(won: np.ndarray) -> str:
+    """A difference, and its interval by the resamples that follow it."""
+    spread = Z * np.nanstd(won[1:])
+    return f"{won[0]:+.3f} ({won[0] - spread:+.3f} to {won[0] + spread:+.3f})"
 
 
 if __name__ == "__main__":
