@@ -13,7 +13,7 @@ import plotly.graph_objects as go
 
 from core.data.splits import PARTS
 from core.diagnoses import BY_CODE, CODES, FEW
-from core.runs.history import WHOLE_NETWORK
+from core.runs.history import after_cut
 
 INK = "#14958C"
 TRAIN_INK = "#8A98A3"
@@ -253,8 +253,8 @@ def image_map(table: pd.DataFrame, colour: str) -> go.Figure:
 
 def best_epoch(history: pd.DataFrame) -> int | None:
     """The row with the highest validation balanced accuracy, of those that training chooses among; None without one."""
-    figures = pd.to_numeric(history["val_balanced_accuracy"], errors="coerce").where(_after_cut(history)).to_numpy()
-    return int(np.nanargmax(figures)) if np.isfinite(figures).any() else None
+    figures = pd.to_numeric(after_cut(history)["val_balanced_accuracy"], errors="coerce").dropna()
+    return None if figures.empty else int(figures.index[figures.argmax()])
 
 
 def rate_cuts(history: pd.DataFrame) -> list[int]:
@@ -262,13 +262,9 @@ def rate_cuts(history: pd.DataFrame) -> list[int]:
 
     None for a rate that falls all the time: that is a schedule, and marks would hide the curves.
     """
-    on = _after_cut(history)
-    fell = on & (history["learning_rate"].diff() < 0) & (history["phase"] == history["phase"].shift())
-    return [] if fell.sum() > on.sum() / 2 else [int(place) + 1 for place in np.flatnonzero(fell)]
-
-
-def _after_cut(history: pd.DataFrame) -> pd.Series:
-    return history["phase"] != WHOLE_NETWORK
+    lower = (history["learning_rate"].diff() < 0) & (history["phase"] == history["phase"].shift())
+    fell = lower[after_cut(history).index]
+    return [] if fell.sum() > len(fell) / 2 else [int(row) + 1 for row in fell.index[fell]]
 
 
 def curves(histories: dict[str, pd.DataFrame], measure: str, share: bool) -> go.Figure:

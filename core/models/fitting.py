@@ -161,7 +161,7 @@ def fit(
         train, validation: what to learn from, and what to choose the epoch by.
         objective: what is made small.
         machine: what computes; by default, all that is there.
-        phase: a name, where a run trains more than once.
+        phase: `TRAINING` or `WHOLE_NETWORK`.
         earlier: the run's history so far, of other phases; a checkpoint that came after other epochs is none.
 
     Returns:

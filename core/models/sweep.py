@@ -32,7 +32,9 @@ from core.runs.files import write_csv
 from core.runs.run import Run
 
 OVER = ("learning_rate=1e-4..1e-2:log", "epochs=8,16,24")  # no trunk output depends on them
-ABOVE = ("hidden_units", "dropout", "patient", "ensemble", "repeat")  # the trunk does not know of them
+ABOVE = (  # the trunk does not know of them, but for a whole network that learned first
+    "hidden_units", "dropout", "patient", "ensemble", "repeat", "whole_epochs", "whole_learning_rate",
+)  # fmt: skip
 ROSY = (
     "The best of many trials was chosen by the very images that this figure is of: it is too rosy, the more so the "
     "more trials. What the chosen one is worth, its test images say, looked at once."

@@ -81,7 +81,8 @@ def train(run: Run) -> None:
                 _train_ensemble(run, config, progress)
             else:
                 _train(run, config, progress)
-        _forget(run)
+        for each in (run, *run.members()):
+            _forget(each)
     try:
         first = run.folder.parent == runs_root() and served_run() is None
     except RunError:  # which run is served is damaged: the training is done all the same
@@ -93,7 +94,8 @@ def train(run: Run) -> None:
 def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
     """Train the members, each in a run folder of its own, and join them.
 
-    One after another; with a cluster the first one here, which computes the trunk outputs, and then all others at once.
+    One after another; with a cluster the first one here, which makes the split, and the trunk outputs that the others
+    read where no whole network learns first; and then all others at once.
     """
     members = []
     for number in range(config.ensemble):
@@ -107,7 +109,6 @@ def _train_ensemble(run: Run, config: TrainConfig, progress: Progress) -> None:
             progress.phase("data", f"Network {number} of {config.ensemble}.")
             _train(member, member.config(), progress)
             member.write_status(Status(state="finished", phase="done", epoch=len(member.history())))
-            _forget(member)
     if address:
         for member in members[1:]:
             _begin_with_split_of(members[0], member)

@@ -267,6 +267,6 @@ def _delete(entry: Path) -> None:
         with lock.acquire(timeout=0):
             last_used = time.ctime(entry.stat().st_mtime)
             entry.unlink()
-    except (filelock.Timeout, FileNotFoundError):
+    except OSError:  # in use, deleted already, or somebody else's
         return
     print(f"[trunk] made room: deleted {entry.name}, last used {last_used}", flush=True)

@@ -45,7 +45,7 @@ def learn_as_a_whole(
     objective: Objective,
     machine: Machine,
 ) -> list[dict[str, Any]]:
-    """Train every layer for `epochs_before_cut`; what comes of it is kept in the cache.
+    """Train every layer for `epochs_before_cut`; an unfinished run keeps what comes of it, and so does the cache.
 
     So trainings with another cut or other settings of the later epochs begin with one network. Goes on from the run's
     checkpoint.
@@ -80,9 +80,11 @@ def learn_as_a_whole(
                 if kept is None:
                     history = fit(run, progress, recipe, model, train, validation, objective, machine, WHOLE_NETWORK)
                     kept = history, [variable.numpy() for variable in variables]
+                    _keep(own, *kept)  # first, so that no run takes its own network for another's
                     _keep(entry, *kept)
                     _make_room(entry.parent)
-            _keep(own, *kept)
+                else:
+                    _keep(own, *kept)
     history, values = kept
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
@@ -139,7 +141,7 @@ def _of_another_training(entry: Path, variables: list[keras.Variable]) -> Kept |
         return None
     if kept is None:
         return None
-    with suppress(PermissionError):  # somebody else's file
+    with suppress(OSError):  # somebody else's file, or deleted by now
         os.utime(entry)  # the oldest one is the one not used for longest
     print("[training] It did so in another training already: that network is in the cache.", flush=True)
     history, values = kept
@@ -153,4 +155,5 @@ def _make_room(folder: Path) -> None:
         with suppress(FileNotFoundError):  # another training makes room too
             times[path] = path.stat().st_mtime
     for path in sorted(times, key=times.__getitem__)[:-KEPT]:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # somebody else's file
+            path.unlink(missing_ok=True)

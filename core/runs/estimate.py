@@ -91,8 +91,8 @@ def estimate(config: TrainConfig, like: dict[str, Any], seen: Sequence[Measured]
     others = config.ensemble - 1 if config.epochs_before_cut else 0  # networks below whose cut it is another one
     passes += others * _missing_passes(config, [], total, train)
     known = bool(alike) and _kept(config)
-    anew = others if known else config.ensemble if _own_features(config) else 1
-    sensed = anew * (OTHERS + (0 if config.train_from == HEAD else total))
+    sensed = (config.ensemble if _own_features(config) else 1) - (1 if known else 0)
+    sensed *= OTHERS + (0 if config.train_from == HEAD else total)
     sensed += ADAPTING * min(ADAPTED_IMAGES, train) if config.adapt_norm and not known else 0
     trunk = passes / trunk_speed + sensed * BACKBONES[config.backbone].work / (_rate(config, seen) or 1e9)
     rests = [run.rest for run in seen if run.data == fingerprint] or [run.rest for run in seen]

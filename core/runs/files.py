@@ -1,4 +1,4 @@
-"""JSON and CSV files that are written whole or not at all, and read while somebody else writes them."""
+"""JSON, CSV and .npz files that are written whole or not at all, and read while somebody else writes them."""
 
 import io
 import json
@@ -64,8 +64,12 @@ def read_json(path: Path, advice: str = MEND) -> dict[str, Any]:
     return content
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, advice: str = MEND) -> bytes:
     """The whole file; empty while there is none.
+
+    Args:
+        path: of the file.
+        advice: what to do when it cannot be read.
 
     Raises:
         RunError: it cannot be read.
@@ -75,7 +79,7 @@ def read_bytes(path: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
-        raise RunError(f"{path.name} must be a file. Received: {path} ({error.strerror or error}). {MEND}") from error
+        raise RunError(f"{path.name} must be a file. Received: {path} ({error.strerror or error}). {advice}") from error
 
 
 def read_arrays(path: Path, advice: str = MEND) -> dict[str, np.ndarray]:
@@ -88,11 +92,14 @@ def read_arrays(path: Path, advice: str = MEND) -> dict[str, np.ndarray]:
     Raises:
         RunError: it is something else, or damaged.
     """
-    if not path.is_file():
+    content = read_bytes(path, "Check who may read it.")
+    if not path.exists():
         return {}
     try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return dict(arrays)
+    except MemoryError:
+        raise
     except Exception as error:  # numpy and zipfile have a dozen for bytes that are not theirs
         raise RunError(
             f"{path.name} must hold arrays. Received: {path}, which cannot be read ({error}). {advice}"

@@ -22,7 +22,7 @@ from core.models.joining import check_together, join_finished
 from core.models.training import train
 from core.predictor import Predictor
 from core.publish import write_model
-from core.runs.run import EVALUATIONS, MANIFEST, MEMBERS, MODEL, PREDICTIONS, SPLITS, Run
+from core.runs.run import CHECKPOINT, EVALUATIONS, MANIFEST, MEMBERS, MODEL, PREDICTIONS, SPLITS, Run
 from core.submission import submission
 
 LOGITS, PROBABILITIES = ([f"{what}_{code}" for code in CODES] for what in ("logit", "p"))
@@ -102,6 +102,7 @@ def test_two_networks_are_trained_on_one_split_and_averaged(pair):
     assert history["phase"].tolist() == ["network 1"] * 2 + ["network 2"] * 2
     assert history["epoch"].tolist() == [1, 2, 3, 4]
     assert not (pair.folder / MODEL).exists()
+    assert not list(pair.folder.rglob(CHECKPOINT)), "what only an unfinished training needs"
 
 
 def test_the_predictor_says_what_the_figures_were_computed_from(pair, tiny_data):

@@ -141,6 +141,23 @@ def test_a_block_learns_and_answers_as_the_saved_model_and_keeps_what_it_normali
         assert np.abs(kept - imagenet).max() > 0.1 * np.median(imagenet)
 
 
+def test_each_repeat_is_another_network_before_its_first_epoch(tiny_data, tmp_path, monkeypatch):
+    begun = []
+
+    def learn(run, progress, config, classifier, *_):
+        begun.append(classifier.model.get_layer("logits").get_weights()[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("core.models.training.learn_as_a_whole", learn)
+    for name, repeat in (("one", 0), ("again", 0), ("other", 1)):
+        config = TrainConfig(
+            data_dir=str(tiny_data), backbone="efficientnet_lite0", train_from="block7", whole_epochs=1, repeat=repeat
+        )
+        with pytest.raises(KeyboardInterrupt):
+            train(Run.create(config, tmp_path / name))
+    assert np.array_equal(begun[0], begun[1]) and not np.array_equal(begun[0], begun[2])
+
+
 def test_the_long_recipe_learns_from_few_images(tiny_data, tmp_path):
     few = {"epochs": 6, "batch_size": 4, "average_last": 1, "test_views": 1}
     config = configured("long", {"data_dir": str(tiny_data), "backbone": "efficientnet_lite0", **few})

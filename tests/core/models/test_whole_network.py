@@ -154,6 +154,23 @@ def test_a_run_goes_on_with_its_own_network_whatever_the_cache_holds_and_whoever
     assert len(fitted) == 1
 
 
+def test_what_was_learned_is_the_runs_own_though_the_cache_takes_no_more(learn, fitted, monkeypatch):
+    write = whole_network.write_bytes
+
+    def full(path, content):
+        if path.name != BEFORE_CUT:
+            raise RunError("no space")
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(whole_network, "write_bytes", full)
+        with pytest.raises(RunError, match="no space"):
+            learn()
+    _, history = learn()
+    assert [row["seconds"] for row in history] == [5.0]
+    assert len(fitted) == 1
+
+
 def test_a_run_whose_own_network_is_damaged_says_so(learn, fitted, tmp_path):
     learn()
     (tmp_path / "run" / BEFORE_CUT).write_bytes(b"")

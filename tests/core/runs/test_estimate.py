@@ -94,6 +94,13 @@ def test_epochs_of_the_whole_network_are_told_and_no_training_is_as_fast_as_they
         assert estimate(dataclasses.replace(first, **other), known.manifest(), [seen]).training > 10 * 100
 
 
+def test_each_network_of_an_ensemble_above_a_block_sees_features_of_its_own(finished):
+    block = dataclasses.replace(HEAD, train_from="block6")
+    run = finished(block, 150.0, 2.0)
+    assert estimate(block, run.manifest(), measured([run])).trunk == 0
+    assert estimate(dataclasses.replace(block, ensemble=3), run.manifest(), measured([run])).trunk > 0
+
+
 def test_turns_that_are_answered_are_computed_of_all_images_and_networks_trained_one_by_one(finished):
     turns = dataclasses.replace(HEAD, turns=True, rotation=0.0, shift=0.0, zoom=0.0, flips=False)
     run = finished(turns, 150.0, 2.0)
