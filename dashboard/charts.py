@@ -254,7 +254,7 @@ def image_map(table: pd.DataFrame, colour: str) -> go.Figure:
 def best_epoch(history: pd.DataFrame) -> int | None:
     """The row with the highest validation balanced accuracy, of those that training chooses among; None without one."""
     figures = pd.to_numeric(after_cut(history)["val_balanced_accuracy"], errors="coerce").dropna()
-    return None if figures.empty else int(figures.index[figures.argmax()])
+    return None if figures.empty else int(figures.index.to_numpy()[figures.to_numpy().argmax()])
 
 
 def rate_cuts(history: pd.DataFrame) -> list[int]:
