@@ -231,7 +231,7 @@ def conclusion(synthetic: bool) -> str:
     return "That is of use for research and teaching, and far from what a diagnosis needs: see Failures and Limits."
 
 
-def training(size: str, networks: int, views: int, adapted: bool, before_cut: str) -> str:
+def training(size: str, networks: int, views: int, adapted: bool, whole: str) -> str:
     """How the network, or each of several, was trained; the table of settings follows."""
     many = f"An ensemble of {networks} networks" if networks > 1 else "One network, no ensemble"
     turns = f", of {views} exact turns of the image" if views > 1 else ""
@@ -241,7 +241,7 @@ def training(size: str, networks: int, views: int, adapted: bool, before_cut: st
         if adapted
         else ""
     )
-    below = f"as {before_cut} of the whole network left it" if before_cut else "as it was pretrained"
+    below = f"as {whole} left it" if whole else "as it was pretrained"
     mean = f" The answer is the mean of the logits{turns}." if networks > 1 or turns else ""
     return (
         f"{many}: a convolutional network (backbone) with a small head that gives seven logits; what "

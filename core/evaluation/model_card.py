@@ -217,12 +217,11 @@ def _training(facts: _Facts) -> list[str]:
     history = after_cut(facts.run.history())
     configs = [one.config() for one in facts.run.members() or [facts.run]]
     before_cut = sorted({config.epochs_before_cut for config in configs})
-    without = () if any(before_cut) else ("whole_epochs", "whole_learning_rate")
+    whole = f"{_in_words(before_cut)} of the whole network" if any(before_cut) else ""
+    told = facts.settings if whole else {**facts.settings, "whole_epochs": None, "whole_learning_rate": None}
     rows = []
     for setting in dataclasses.fields(TrainConfig):
-        value = facts.settings.get(setting.name)
-        if setting.name in without:
-            continue
+        value = told.get(setting.name)
         if value is not None and (setting.metadata["group"] in RECIPE or setting.name == "seed"):
             shown = Path(value).name if setting.name in ("weights", "teacher") else value  # a path is nobody's business
             rows.append((f"`{setting.name}`", str(shown)))
@@ -232,7 +231,7 @@ def _training(facts: _Facts) -> list[str]:
             max(1, len(facts.run.members())),
             facts.manifest.get("test_views", 1),
             any(config.adapt_norm for config in configs),
-            _in_words(before_cut) if any(before_cut) else "",
+            whole,
         ),
         tables.table(("Setting", "value"), rows, words=2),
     ]
@@ -242,7 +241,7 @@ def _training(facts: _Facts) -> list[str]:
     elif not history.empty:
         best = int(history["val_balanced_accuracy"].to_numpy(float).argmax())
         averaged = facts.settings.get("average_last")
-        later = f" after the {_in_words(before_cut)} of the whole network" if any(before_cut) else ""
+        later = f" after the {whole}" if whole else ""
         kept = (
             f"the mean of the weights after each of the last {averaged}."
             if averaged

@@ -59,7 +59,7 @@ from core.runs.run import (
     SCHEMA_VERSION,
     SPLITS,
     Run,
-)  # fmt: skip
+)
 from core.runs.status import Status
 
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "scikit-learn", "opencv-python", "pillow")

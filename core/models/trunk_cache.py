@@ -133,7 +133,7 @@ class TrunkCache:
             if size + wanted <= limit:
                 break
             size -= bytes_
-            _delete(oldest)
+            delete_unless_in_use(oldest)
         return wanted / 1e9
 
     def entry(self, dataset: Dataset, images: pd.DataFrame, view: int) -> Path:
@@ -260,8 +260,8 @@ def locked(path: Path, wait: Wait) -> filelock.AcquireReturnProxy:
             raise _not_writable(path.parent, error) from error
 
 
-def _delete(entry: Path) -> None:
-    """Delete an entry unless somebody is writing it."""
+def delete_unless_in_use(entry: Path) -> None:
+    """Delete an entry to make room, unless somebody is writing it, or it is another user's."""
     lock = filelock.FileLock(entry.with_suffix(LOCKED))
     try:
         with lock.acquire(timeout=0):
@@ -269,4 +269,4 @@ def _delete(entry: Path) -> None:
             entry.unlink()
     except OSError:  # in use, deleted already, or somebody else's
         return
-    print(f"[trunk] made room: deleted {entry.name}, last used {last_used}", flush=True)
+    print(f"[cache] made room: deleted {entry.name}, last used {last_used}", flush=True)

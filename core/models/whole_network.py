@@ -21,7 +21,7 @@ from core.errors import RunError
 from core.models.classifier import Classifier, as_a_whole
 from core.models.devices import Machine, gpus
 from core.models.fitting import AGAIN, Examples, Objective, fit
-from core.models.trunk_cache import cache_folder, locked
+from core.models.trunk_cache import cache_folder, delete_unless_in_use, locked
 from core.models.trunk_pass import ON_GPU, trunk_hash, versions
 from core.runs.files import read_arrays, write_bytes
 from core.runs.history import WHOLE_NETWORK
@@ -155,5 +155,4 @@ def _make_room(folder: Path) -> None:
         with suppress(FileNotFoundError):  # another training makes room too
             times[path] = path.stat().st_mtime
     for path in sorted(times, key=times.__getitem__)[:-KEPT]:
-        with suppress(OSError):  # somebody else's file
-            path.unlink(missing_ok=True)
+        delete_unless_in_use(path)

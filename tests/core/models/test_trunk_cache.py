@@ -67,14 +67,14 @@ def test_a_cache_that_lets_nobody_lock_an_entry_is_named(cache, dataset):
 def test_two_trainings_that_make_room_at_once_do_not_stumble_over_each_other(cache, monkeypatch):
     for name in ("one", "two"):
         (cache.folder / f"{name}.f32").write_bytes(bytes(100))
-    deleted = trunk_cache._delete
+    deleted = trunk_cache.delete_unless_in_use
 
     def both(path):
         for each in cache.folder.glob("*.f32"):
             each.unlink()
         deleted(path)
 
-    monkeypatch.setattr(trunk_cache, "_delete", both)
+    monkeypatch.setattr(trunk_cache, "delete_unless_in_use", both)
     object.__setattr__(cache.config, "cache_gb", (10 * cache.row_bytes + 50) / 1e9)  # below the form's bound
     cache.make_room({cache.folder / "own.f32": 10})
     assert entries(cache) == []
